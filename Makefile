@@ -48,3 +48,54 @@ lock: $(UV) ## Resolve the dependencies again, keeping what still fits
 .PHONY: generate
 generate: .venv/.synced ## Generate stubs and the descriptor image from protos/
 	@$(PYTHON) protos/generate.py
+
+# --- checks and tests ------------------------------------------------------------------------
+
+.PHONY: check
+check: sync ## Format, lint, types, import contracts, API lint, generated code and lock up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(PYTHON) tools/check_tree.py
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf lint
+	$(PYTHON) tools/check_breaking.py
+	$(PYTHON) protos/generate.py --check
+	cp requirements.lock .venv/requirements.before
+	$(MAKE) --silent lock
+	diff .venv/requirements.before requirements.lock
+
+.PHONY: format
+format: sync ## Format the code and the protos, and apply safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/buf format --write protos
+
+.PHONY: test
+test: sync models ## Unit, contract, integration and end-to-end tests
+	$(BIN)/pytest
+
+.PHONY: models
+models: sync ## Install the models that tests and demo use (fetched once, checked by hash)
+	@LOOKALIKE_ENCODER__MODELS_DIR=.lookalike/models $(BIN)/lookalike-encoder models install
+
+.PHONY: bench
+bench: sync models ## All benchmarks; the last line of each is one JSON object
+	for file in tests/bench/bench_*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
+
+# --- using it --------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: sync ## Install everything, ingest real photos, search with edited copies, show the hits
+	$(PYTHON) -m lookalike_client.demo
+
+.PHONY: up
+up: sync models ## Run the suite on this machine until Ctrl-C
+	LOOKALIKE_ENCODER__MODELS_DIR=.lookalike/models $(BIN)/lookalike up
+
+.PHONY: clean
+clean: ## Remove everything that was generated, installed or stored here
+	rm -rf .venv .tools .lookalike demo dist protos/gen third_party .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
