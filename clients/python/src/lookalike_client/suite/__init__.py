@@ -1,0 +1,1 @@
+"""Runs the whole suite on one machine: which processes it has and how they are kept alive."""
