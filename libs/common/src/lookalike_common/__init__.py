@@ -1,0 +1,1 @@
+"""What every Lookalike service shares."""
