@@ -1,23 +1,23 @@
 """The one exception tree of this library, and how it is made from gRPC's statuses.
 
-    LookalikeError
-    ├── InvalidRequestError     INVALID_ARGUMENT, OUT_OF_RANGE   correct the request; see `field`
-    ├── NotFoundError           NOT_FOUND                        see `resource`
-    ├── AlreadyExistsError      ALREADY_EXISTS                   choose another name
-    ├── ConflictError           ABORTED                          read again, then repeat
-    ├── PreconditionError       FAILED_PRECONDITION              something else must change first
-    ├── ExhaustedError          RESOURCE_EXHAUSTED               repeat after `retry_after`
-    ├── UnavailableError        UNAVAILABLE                      repeat with back-off
-    ├── DeadlineError           DEADLINE_EXCEEDED                allow more time, or ask for less
-    ├── CallCancelledError      CANCELLED                        the caller gave up
-    ├── AccessError             UNAUTHENTICATED, PERMISSION_DENIED
-    └── ServerError             all others                       report `request_id`
+LookalikeError
+├── InvalidRequestError     INVALID_ARGUMENT, OUT_OF_RANGE   correct the request; see `field`
+├── NotFoundError           NOT_FOUND                        see `resource`
+├── AlreadyExistsError      ALREADY_EXISTS                   choose another name
+├── ConflictError           ABORTED                          read again, then repeat
+├── PreconditionError       FAILED_PRECONDITION              something else must change first
+├── ExhaustedError          RESOURCE_EXHAUSTED               repeat after `retry_after`
+├── UnavailableError        UNAVAILABLE                      repeat with back-off
+├── DeadlineError           DEADLINE_EXCEEDED                allow more time, or ask for less
+├── CallCancelledError      CANCELLED                        the caller gave up
+├── AccessError             UNAUTHENTICATED, PERMISSION_DENIED
+└── ServerError             all others                       report `request_id`
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from typing import Self, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -27,7 +27,7 @@ from grpc_status import rpc_status
 from lookalike_client._names import REQUEST_ID_KEY
 
 
-@dataclass
+@dataclass(eq=False)
 class LookalikeError(Exception):
     """A call, or one item of it, failed."""
 
@@ -55,14 +55,12 @@ class LookalikeError(Exception):
     @classmethod
     def from_call(cls, error: grpc.RpcError) -> "LookalikeError":
         """Translate what gRPC raised."""
-        if not isinstance(error, grpc.Call):
-            return ServerError(str(error))
-        metadata = dict(error.trailing_metadata() or ())
-        request_id = metadata.get(REQUEST_ID_KEY, "")
-        status = rpc_status.from_call(error)
+        call = cast("grpc.Call", error)  # what stubs raise is both, which its types cannot say
+        metadata = dict(call.trailing_metadata() or ())
+        status = rpc_status.from_call(call)
         if status is None:
-            status = status_pb2.Status(code=error.code().value[0], message=error.details() or "")
-        return cls.from_status(status, request_id=str(request_id))
+            status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
+        return cls.from_status(status, request_id=str(metadata.get(REQUEST_ID_KEY, "")))
 
     @classmethod
     def from_status(cls, status: status_pb2.Status, *, request_id: str = "") -> "LookalikeError":
@@ -164,4 +162,5 @@ class _Details:
     def retry_after(self) -> timedelta | None:
         if not self.retry.HasField("retry_delay"):
             return None
-        return self.retry.retry_delay.ToTimedelta()
+        delay: timedelta = self.retry.retry_delay.ToTimedelta()
+        return delay

@@ -30,7 +30,7 @@ class Patience:
     """Between two questions whether a program is ready."""
     ready: timedelta = timedelta(seconds=60)
     """For all programs to become ready at the start."""
-    stop: timedelta = timedelta(seconds=15)
+    stop: timedelta = timedelta(seconds=25)
     """For a program to end when asked, before it is killed."""
     first_restart: timedelta = timedelta(milliseconds=500)
     """Before the first restart of a program; each further one waits twice as long."""
@@ -84,11 +84,14 @@ class Supervisor:
         return {c.program.name: c.process.pid for c in self._children if c.process is not None}
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Hold all programs ready inside the context; raise StartFailedError if they cannot be."""
+    async def running(self, until: asyncio.Event | None = None) -> AsyncIterator[None]:
+        """Hold all programs ready inside the context; raise StartFailedError if they cannot be.
+
+        When `until` is set before they are ready, the context is entered without waiting longer.
+        """
         keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
         try:
-            await self._await_ready(keepers)
+            await self._await_ready(keepers, until or asyncio.Event())
             yield
         finally:
             for keeper in keepers:
@@ -96,16 +99,20 @@ class Supervisor:
             await asyncio.gather(*keepers, return_exceptions=True)
             await self._stop()
 
-    async def _await_ready(self, keepers: Sequence[asyncio.Task[None]]) -> None:
+    async def _await_ready(
+        self, keepers: Sequence[asyncio.Task[None]], until: asyncio.Event
+    ) -> None:
         ready = asyncio.create_task(self._all_ready())
+        given_up = asyncio.create_task(_set(until))
         try:
             done, _ = await asyncio.wait(
-                {ready, *keepers},
+                {ready, given_up, *keepers},
                 timeout=self._patience.ready.total_seconds(),
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             ready.cancel()
+            given_up.cancel()
         for task in done:
             task.result()  # a keeper ends only by raising
         if not done:
@@ -173,6 +180,10 @@ class Supervisor:
             child.signal(signal.SIGKILL)
             await child.process.wait()
         child.sweep()
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _ending(code: int) -> str:

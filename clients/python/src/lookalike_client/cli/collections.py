@@ -1,0 +1,98 @@
+"""`lookalike collections`: list, look at, create and delete collections."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lookalike.search.v1 import collection_pb2
+from lookalike_client._names import DEFAULT_IMAGE_ENCODER
+from lookalike_client.cli.session import (
+    Output,
+    OutputOption,
+    console,
+    session_of,
+    show_json,
+    state_word,
+)
+
+app = typer.Typer(help="Collections: list, get, create, delete.", no_args_is_help=True)
+
+Collection = Annotated[str, typer.Argument(help="The collection, by its id.")]
+
+
+@app.command("list")
+def list_(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """List the collections."""
+    with session_of(context).client() as client:
+        found = list(client.collections())
+    if output is Output.JSON:
+        show_json([*found])
+    else:
+        console.print(_table(found))
+
+
+@app.command()
+def get(
+    context: typer.Context, collection: Collection, output: OutputOption = Output.TABLE
+) -> None:
+    """Show one collection."""
+    with session_of(context).client() as client:
+        found = client.collection(collection)
+    if output is Output.JSON:
+        show_json(found)
+    else:
+        console.print(_table([found]))
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    collection: Collection,
+    encoder: Annotated[
+        str, typer.Option(help="The encoder that it is bound to.")
+    ] = DEFAULT_IMAGE_ENCODER,
+    description: Annotated[str, typer.Option(help="For people.")] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create a collection."""
+    with session_of(context).client() as client:
+        created = client.create_collection(collection, encoder=encoder, description=description)
+    if output is Output.JSON:
+        show_json(created)
+    else:
+        console.print(_table([created]))
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    collection: Collection,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a collection with all its entities."""
+    with session_of(context).client() as client:
+        found = client.collection(collection)
+        question = f"Delete {found.name} with {found.entity_count:,} entities?"
+        if not yes:
+            typer.confirm(question, abort=True)
+        client.delete_collection(collection)
+    console.print(f"deleted {found.name}")
+
+
+def _table(collections: list[collection_pb2.Collection]) -> Table:
+    table = Table("collection", "state", "entities", "vector fields", "backend", "description")
+    for each in collections:
+        table.add_row(
+            each.name.removeprefix("collections/"),
+            state_word(collection_pb2.Collection.State.Name(each.state)),
+            f"{each.entity_count:,}",
+            "\n".join(_field(field) for field in each.vector_fields),
+            each.backend,
+            each.description,
+        )
+    return table
+
+
+def _field(field: collection_pb2.VectorField) -> str:
+    return f"{field.name}: {field.encoder or 'your own vectors'}, {field.dimensions}-d"

@@ -1,0 +1,96 @@
+"""Shows a job while it runs, and how it ended."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lookalike.ingest.v1 import job_pb2
+from lookalike_client.cli.exits import ExitCode
+from lookalike_client.cli.session import console, state_word
+from lookalike_client.client import Client
+
+_FAILURES_SHOWN = 10
+
+_EXITS = {
+    job_pb2.Job.STATE_SUCCEEDED: ExitCode.DONE,
+    job_pb2.Job.STATE_SUCCEEDED_WITH_FAILURES: ExitCode.SOME_FAILED,
+}
+
+
+def follow(client: Client, job: job_pb2.Job) -> job_pb2.Job:
+    """Show a live progress bar until the job is final; return it as it ended."""
+    with _progress() as progress:
+        name = job.collection.removeprefix("collections/")
+        bar = progress.add_task(name, total=None, of="?", rate="", state="")
+        _show(progress, bar, job)
+        for moved in client.watch_job(job.name):
+            job = moved
+            _show(progress, bar, job)
+    return job
+
+
+def show_end(client: Client, job: job_pb2.Job) -> ExitCode:
+    """Print one line about a final job, and its first failures; return the exit code for it."""
+    console.print(summary(job), soft_wrap=True)
+    if job.counts.failed:
+        first = list(islice(client.job_failures(job.name), _FAILURES_SHOWN))
+        console.print(failures_table(first))
+        if job.counts.failed > len(first):
+            console.print(f"… all of them: lookalike jobs failures {job.name}")
+    return _EXITS.get(job.state, ExitCode.REFUSED)
+
+
+def summary(job: job_pb2.Job) -> str:
+    """One line about a job: its state, time and counts."""
+    state = state_word(job_pb2.Job.State.Name(job.state))
+    seconds = (job.end_time.ToDatetime() - job.create_time.ToDatetime()).total_seconds()
+    because = f" ({job.error.message})" if job.error.message else ""
+    return f"{job.name} {state}{because} in {seconds:.1f} s: {counts(job)}"
+
+
+def counts(job: job_pb2.Job) -> str:
+    """What became of the items, without what is 0."""
+    kinds = ("created", "updated", "unchanged", "skipped", "failed")
+    known = [f"{n:,} {kind}" for kind in kinds if (n := getattr(job.counts, kind))]
+    return ", ".join(known) or "no items"
+
+
+def failures_table(failures: Sequence[job_pb2.JobFailure]) -> Table:
+    """Items that failed, and why."""
+    table = Table("item", "step", "why")
+    for failure in failures:
+        table.add_row(failure.item or failure.source_uri, failure.step, failure.error.message)
+    return table
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.fields[of]}"),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _show(progress: Progress, bar: TaskID, job: job_pb2.Job) -> None:
+    done = job.counts
+    total = done.total if done.HasField("total") else None
+    progress.update(
+        bar,
+        total=total,
+        completed=done.created + done.updated + done.unchanged + done.skipped + done.failed,
+        of="?" if total is None else f"{total:,}",
+        rate=_rate(job.progress),
+        state=job.state_reason or counts(job),
+    )
+
+
+def _rate(progress: job_pb2.Progress) -> str:
+    rate = f"{progress.items_per_second:.1f}/s" if progress.items_per_second else ""
+    eta = f"{progress.eta.seconds} s to go" if progress.HasField("eta") else ""
+    return ", ".join(part for part in (rate, eta) if part)

@@ -1,0 +1,90 @@
+"""`lookalike jobs`: what is being ingested, what failed; watch and cancel."""
+
+from datetime import UTC
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lookalike.ingest.v1 import job_pb2
+from lookalike_client.cli.following import failures_table, follow, show_end
+from lookalike_client.cli.session import (
+    Output,
+    OutputOption,
+    console,
+    session_of,
+    show_json,
+    state_word,
+)
+
+app = typer.Typer(help="Jobs: list, get, watch, cancel, failures.", no_args_is_help=True)
+
+JobArgument = Annotated[str, typer.Argument(help="The job, by its name or id.")]
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Only on this.")] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the jobs, newest first."""
+    with session_of(context).client() as client:
+        found = list(client.jobs(collection=collection))
+    if output is Output.JSON:
+        show_json([*found])
+    else:
+        console.print(_table(found))
+
+
+@app.command()
+def get(context: typer.Context, job: JobArgument, output: OutputOption = Output.TABLE) -> None:
+    """Show one job."""
+    with session_of(context).client() as client:
+        found = client.job(job)
+    if output is Output.JSON:
+        show_json(found)
+    else:
+        console.print(_table([found]))
+
+
+@app.command()
+def watch(context: typer.Context, job: JobArgument) -> None:
+    """Follow a job until it ends."""
+    with session_of(context).client() as client:
+        raise typer.Exit(show_end(client, follow(client, client.job(job))))
+
+
+@app.command()
+def cancel(context: typer.Context, job: JobArgument) -> None:
+    """Stop a job for good; what it wrote stays."""
+    with session_of(context).client() as client:
+        stopped = client.cancel_job(job)
+    console.print(f"{stopped.name} is {state_word(job_pb2.Job.State.Name(stopped.state))}")
+
+
+@app.command()
+def failures(context: typer.Context, job: JobArgument, output: OutputOption = Output.TABLE) -> None:
+    """List the items of a job that failed, and why."""
+    with session_of(context).client() as client:
+        found = list(client.job_failures(job))
+    if output is Output.JSON:
+        show_json([*found])
+    else:
+        console.print(failures_table(found))
+
+
+def _table(jobs: list[job_pb2.Job]) -> Table:
+    table = Table("job", "state", "collection", "created", "updated", "unchanged", "failed", "of")
+    table.add_column("begun")
+    for job in jobs:
+        counts = job.counts
+        table.add_row(
+            job.name.removeprefix("jobs/"),
+            state_word(job_pb2.Job.State.Name(job.state)),
+            job.collection.removeprefix("collections/"),
+            *(f"{n:,}" for n in (counts.created, counts.updated, counts.unchanged, counts.failed)),
+            f"{counts.total:,}" if counts.HasField("total") else "?",
+            f"{job.create_time.ToDatetime(UTC):%Y-%m-%d %H:%M:%S}",
+        )
+    return table

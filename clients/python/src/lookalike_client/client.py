@@ -1,0 +1,319 @@
+"""The client: typed calls to the gRPC services, with errors as one exception tree.
+
+Requests take what people have at hand (paths, ids, texts); replies are the published protobuf
+messages, so that nothing a server says is hidden.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import grpc
+from google.protobuf.json_format import ParseDict
+from grpc_health.v1 import health_pb2
+
+from lookalike.asset.v1 import asset_service_pb2_grpc
+from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2, encoder_service_pb2_grpc
+from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
+from lookalike.search.v1 import (
+    collection_pb2,
+    collection_service_pb2,
+    collection_service_pb2_grpc,
+    entity_pb2,
+    entity_service_pb2,
+    entity_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
+)
+from lookalike.type.v1 import content_pb2, server_info_service_pb2, server_info_service_pb2_grpc
+from lookalike_client._calls import Caller
+from lookalike_client._channel import open_channel
+from lookalike_client._names import (
+    DEFAULT_IMAGE_ENCODER,
+    collection_name,
+    encoder_name,
+    job_name,
+)
+from lookalike_client._uploads import upload
+from lookalike_client._watching import watch
+
+Service = Literal["encoder", "search", "ingest"]
+Attributes = Mapping[str, object]
+
+
+class Client:
+    """Calls the services of one suite. Thread-safe; close it, or use it as a context manager.
+
+    Addresses are `host:port` or any gRPC target, such as `dns:///search:50052`.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str = "127.0.0.1:50051",
+        search: str = "127.0.0.1:50052",
+        ingest: str = "127.0.0.1:50053",
+        token: str | None = None,
+        ca_file: Path | None = None,
+        timeout: timedelta = timedelta(seconds=30),
+        health_checked: bool = True,
+    ) -> None:
+        """Connect lazily: nothing is sent before the first call.
+
+        `timeout` is the deadline of each call that is not a stream. With `health_checked` false
+        calls also go to a server that reports that it is not serving.
+        """
+        self._call = Caller(timeout=timeout, token=token)
+        self._closing = ExitStack()
+        addresses: dict[Service, str] = {"encoder": encoder, "search": search, "ingest": ingest}
+        self._channels: dict[Service, grpc.Channel] = {
+            service: self._closing.enter_context(
+                open_channel(address, ca_file=ca_file, health_checked=health_checked)
+            )
+            for service, address in addresses.items()
+        }
+        self._encoders = encoder_service_pb2_grpc.EncoderServiceStub(self._channels["encoder"])
+        searching = self._channels["search"]
+        self._collections = collection_service_pb2_grpc.CollectionServiceStub(searching)
+        self._entities = entity_service_pb2_grpc.EntityServiceStub(searching)
+        self._searches = search_service_pb2_grpc.SearchServiceStub(searching)
+        self._jobs = ingest_service_pb2_grpc.IngestServiceStub(self._channels["ingest"])
+        self._assets = asset_service_pb2_grpc.AssetServiceStub(self._channels["ingest"])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def server_info(self, service: Service) -> server_info_service_pb2.ServerInfo:
+        """Version, features and limits of a server."""
+        stub = server_info_service_pb2_grpc.ServerInfoServiceStub(self._channels[service])
+        request = server_info_service_pb2.GetServerInfoRequest()
+        return self._call.unary(stub.GetServerInfo, request)
+
+    def is_serving(self, service: Service) -> bool:
+        """Whether a server reports that it is serving as a whole."""
+        check = self._channels[service].unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        reply = self._call.unary(check, health_pb2.HealthCheckRequest())
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+    # Encoders
+
+    def encoders(self) -> Iterator[encoder_pb2.Encoder]:
+        """All installed encoders, by name."""
+        token = ""
+        while True:
+            request = encoder_service_pb2.ListEncodersRequest(page_token=token)
+            reply = self._call.unary(self._encoders.ListEncoders, request)
+            yield from reply.encoders
+            if not (token := reply.next_page_token):
+                return
+
+    # Collections
+
+    def create_collection(
+        self,
+        collection: str,
+        *,
+        encoder: str = DEFAULT_IMAGE_ENCODER,
+        description: str = "",
+        attributes: Sequence[collection_pb2.AttributeField] = (),
+    ) -> collection_pb2.Collection:
+        """Create a collection with one vector field, bound to the encoder."""
+        wanted = collection_pb2.Collection(
+            description=description,
+            vector_fields=[collection_pb2.VectorField(encoder=encoder_name(encoder))],
+            attributes=attributes,
+        )
+        request = collection_service_pb2.CreateCollectionRequest(
+            collection_id=collection.removeprefix("collections/"), collection=wanted
+        )
+        return self._call.unary(self._collections.CreateCollection, request)
+
+    def collection(self, collection: str) -> collection_pb2.Collection:
+        """One collection."""
+        name = collection_name(collection)
+        request = collection_service_pb2.GetCollectionRequest(name=name)
+        return self._call.unary(self._collections.GetCollection, request)
+
+    def collections(self) -> Iterator[collection_pb2.Collection]:
+        """All collections, by name."""
+        token = ""
+        while True:
+            request = collection_service_pb2.ListCollectionsRequest(page_token=token)
+            reply = self._call.unary(self._collections.ListCollections, request)
+            yield from reply.collections
+            if not (token := reply.next_page_token):
+                return
+
+    def delete_collection(self, collection: str) -> None:
+        """Delete a collection and its entities; the originals' bytes stay."""
+        name = collection_name(collection)
+        request = collection_service_pb2.DeleteCollectionRequest(name=name)
+        self._call.unary(self._collections.DeleteCollection, request)
+
+    # Entities
+
+    def upsert(
+        self, collection: str, entities: Sequence[entity_pb2.Entity]
+    ) -> entity_service_pb2.UpsertEntitiesResponse:
+        """Write entities; those that failed carry an error in their place in `results`."""
+        request = entity_service_pb2.UpsertEntitiesRequest(
+            collection=collection_name(collection), entities=entities
+        )
+        return self._call.unary(self._entities.UpsertEntities, request)
+
+    def count(self, collection: str, *, filter_: str = "") -> int:
+        """How many entities match the filter; without one, how many there are."""
+        request = entity_service_pb2.CountEntitiesRequest(
+            collection=collection_name(collection), filter=filter_
+        )
+        return self._call.unary(self._entities.CountEntities, request).count
+
+    # Searches
+
+    def search(
+        self, request: search_service_pb2.SearchRequest
+    ) -> search_service_pb2.SearchResponse:
+        """Any search that the API has."""
+        return self._call.unary(self._searches.Search, request)
+
+    def search_content(
+        self,
+        collection: str,
+        content: content_pb2.Content,
+        *,
+        top_k: int = 10,
+        min_score: float | None = None,
+        filter_: str = "",
+    ) -> search_service_pb2.SearchResponse:
+        """Entities closest to the content, best first."""
+        query = search_service_pb2.Query(content=content, min_score=min_score)
+        return self.search(
+            search_service_pb2.SearchRequest(
+                collection=collection_name(collection),
+                queries=[query],
+                top_k=top_k,
+                filter=filter_,
+            )
+        )
+
+    def search_image(
+        self,
+        collection: str,
+        image: bytes | Path,
+        *,
+        top_k: int = 10,
+        min_score: float | None = None,
+        filter_: str = "",
+    ) -> search_service_pb2.SearchResponse:
+        """Entities closest to an image file, given by its path or its bytes, best first."""
+        data = image.read_bytes() if isinstance(image, Path) else image
+        content = content_pb2.Content(image=data)
+        return self.search_content(
+            collection, content, top_k=top_k, min_score=min_score, filter_=filter_
+        )
+
+    def search_text(
+        self,
+        collection: str,
+        text: str,
+        *,
+        top_k: int = 10,
+        min_score: float | None = None,
+        filter_: str = "",
+    ) -> search_service_pb2.SearchResponse:
+        """Entities closest in meaning to the text, best first."""
+        content = content_pb2.Content(text=text)
+        return self.search_content(
+            collection, content, top_k=top_k, min_score=min_score, filter_=filter_
+        )
+
+    # Jobs
+
+    def create_job(self, job: job_pb2.Job) -> job_pb2.Job:
+        """Start a job; it runs on whatever becomes of this client."""
+        request = ingest_service_pb2.CreateJobRequest(job=job)
+        return self._call.unary(self._jobs.CreateJob, request)
+
+    def ingest_files(
+        self, collection: str, uris: Sequence[str], *, attributes: Attributes | None = None
+    ) -> job_pb2.Job:
+        """Start ingesting files and folders (`file:///photos/`) that the service can read."""
+        job = job_pb2.Job(
+            collection=collection_name(collection), files=job_pb2.FilesSource(uris=uris)
+        )
+        if attributes:
+            ParseDict(dict(attributes), job.attributes)
+        return self.create_job(job)
+
+    def job(self, job: str) -> job_pb2.Job:
+        """One job as it stands."""
+        request = ingest_service_pb2.GetJobRequest(name=job_name(job))
+        return self._call.unary(self._jobs.GetJob, request)
+
+    def jobs(self, *, collection: str = "") -> Iterator[job_pb2.Job]:
+        """All jobs, newest first; of one collection, if it is named."""
+        of = collection_name(collection) if collection else ""
+        token = ""
+        while True:
+            request = ingest_service_pb2.ListJobsRequest(collection=of, page_token=token)
+            reply = self._call.unary(self._jobs.ListJobs, request)
+            yield from reply.jobs
+            if not (token := reply.next_page_token):
+                return
+
+    def cancel_job(self, job: str) -> job_pb2.Job:
+        """Stop a job for good; what it wrote stays."""
+        request = ingest_service_pb2.CancelJobRequest(name=job_name(job))
+        return self._call.unary(self._jobs.CancelJob, request)
+
+    def watch_job(
+        self, job: str, *, patience: timedelta = timedelta(minutes=2)
+    ) -> Iterator[job_pb2.Job]:
+        """The job whenever it has moved, until it is final; a broken stream is taken up again.
+
+        Gives up with UnavailableError when the service stays away for longer than `patience`.
+        """
+        name = job_name(job)
+
+        def replies(offset: int) -> Iterator[ingest_service_pb2.WatchJobResponse]:
+            request = ingest_service_pb2.WatchJobRequest(name=name, offset=offset)
+            return self._call.server_stream(self._jobs.WatchJob, request)
+
+        return watch(replies, patience=patience)
+
+    def job_failures(self, job: str) -> Iterator[job_pb2.JobFailure]:
+        """The items of a job that failed, in the order of failing."""
+        token = ""
+        while True:
+            request = ingest_service_pb2.ListJobFailuresRequest(
+                name=job_name(job), page_token=token
+            )
+            reply = self._call.unary(self._jobs.ListJobFailures, request)
+            yield from reply.failures
+            if not (token := reply.next_page_token):
+                return
+
+    # Assets
+
+    def upload(self, original: bytes | Path) -> str:
+        """Store a file's bytes, unless they are there already; returns `assets/{asset}`."""
+        return upload(self._assets, self._call, original)
