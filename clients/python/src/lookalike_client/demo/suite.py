@@ -1,0 +1,51 @@
+"""Runs `lookalike up` for the demonstration, as a user would, and stops it again."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lookalike_client.suite.ports import Ports
+from lookalike_client.suite.program import tethered
+from lookalike_client.suite.programs import SuiteOptions, programs
+
+_PATIENCE = 60.0  # seconds until the suite must be ready
+
+
+class SuiteError(Exception):
+    """The suite did not become ready; it has said why."""
+
+
+@contextmanager
+def running(data_dir: Path, root: Path, models_dir: Path) -> Iterator[Ports]:
+    """Hold a suite on free ports ready inside the context; yields its ports."""
+    base = Ports.free_base()
+    command = [
+        *(sys.executable, "-m", "lookalike_client", "up"),
+        *("--data-dir", str(data_dir), "--root", str(root), "--port-base", str(base)),
+    ]
+    ports = Ports.from_base(base)
+    options = SuiteOptions(ports=ports, data_dir=data_dir, roots=[root])
+    environment = {**os.environ, "LOOKALIKE_ENCODER__MODELS_DIR": str(models_dir)}
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        tethered(command, parent=os.getpid()), env=environment, process_group=0
+    )
+    try:
+        asyncio.run(_ready(process, options))
+        yield ports
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _ready(process: subprocess.Popen[bytes], options: SuiteOptions) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    for program in programs(options):
+        while not await program.probe():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SuiteError(f"the suite did not start; its logs are in {options.data_dir}")
+            await asyncio.sleep(0.1)
