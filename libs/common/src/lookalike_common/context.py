@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
+
+REQUEST_ID_HEADER: Final = "x-request-id"
+"""Under this name a request id travels from service to service."""
 
 
 @dataclass(frozen=True, slots=True)

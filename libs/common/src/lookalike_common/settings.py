@@ -22,6 +22,16 @@ PositiveDuration = Annotated[timedelta, Field(gt=timedelta(0))]
 DEFAULT_MAX_MESSAGE_BYTES: Final = ByteSize(64 * 1024 * 1024)
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach `host`."""
+    if host == "localhost" or host.startswith("unix:"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 class Frozen(BaseModel):
     """A group of settings: immutable, and strict about names so that typing errors are found."""
 
@@ -165,16 +175,6 @@ class ServiceSettings(BaseSettings):
             env_nested_delimiter="__",
             use_attribute_docstrings=True,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach `host`."""
-    if host == "localhost" or host.startswith("unix:"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def redacted(settings: BaseModel) -> dict[str, object]:

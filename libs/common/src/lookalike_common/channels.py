@@ -1,0 +1,194 @@
+"""Opens channels to other services, the way every client of the suite should.
+
+A channel carries the request id, the tenant, the trace and the remaining time of the call being
+served over to the next service. It does so around the multi-callables instead of by gRPC's client
+interceptors, which would cost a task per call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+import grpc.aio
+from opentelemetry.propagate import inject
+
+from lookalike_common.auth import AUTHORIZATION, TENANT_HEADER
+from lookalike_common.context import REQUEST_ID_HEADER, current_context
+from lookalike_common.settings import ClientTlsSettings, TargetSettings
+from lookalike_common.telemetry import active_tracer
+
+SERVICE_CONFIG: Final = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": ""},
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+"""The same as the published `clients/service-config.json`; a test keeps them equal."""
+
+# Any: the channel passes calls of all message types on as they are.
+Invocation = Any
+
+
+def open_channel(target: TargetSettings, *, health_checked: bool = True) -> grpc.aio.Channel:
+    """Return a channel to a service; it connects at the first call. Close it with `close()`.
+
+    With `health_checked` false, calls also reach a server that says it is not serving.
+    """
+    options = _options(target, health_checked=health_checked)
+    if target.tls is None:
+        inner = grpc.aio.insecure_channel(target.address, options)
+    else:
+        inner = grpc.aio.secure_channel(target.address, _credentials(target.tls), options)
+    headers = []
+    if target.token_file is not None:
+        token = target.token_file.read_text(encoding="utf-8").strip()
+        headers.append((AUTHORIZATION, f"Bearer {token}"))
+    return _CarryingChannel(inner, target.deadline.total_seconds(), headers)
+
+
+def _options(target: TargetSettings, *, health_checked: bool) -> list[tuple[str, str | int]]:
+    config: dict[str, object] = dict(SERVICE_CONFIG)
+    if not health_checked:
+        del config["healthCheckConfig"]
+    size = int(target.max_message_bytes)
+    keepalive = target.keepalive
+    return [
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.max_receive_message_length", size),
+        ("grpc.max_send_message_length", size),
+        # Else requests over 256 KiB would not be retried.
+        ("grpc.per_rpc_retry_buffer_size", size),
+        ("grpc.keepalive_time_ms", int(keepalive.time.total_seconds() * 1000)),
+        ("grpc.keepalive_timeout_ms", int(keepalive.timeout.total_seconds() * 1000)),
+    ]
+
+
+def _credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(tls.ca),
+        private_key=_read(tls.key),
+        certificate_chain=_read(tls.certificate),
+    )
+
+
+def _read(path: Path | None) -> bytes | None:
+    return None if path is None else path.read_bytes()
+
+
+class _Carrying:
+    """One rpc of a channel: adds headers and time limit to each call."""
+
+    def __init__(
+        self, inner: Invocation, headers: Iterable[tuple[str, str]], seconds: float | None
+    ) -> None:
+        self._inner = inner
+        self._headers = tuple(headers)
+        self._seconds = seconds
+
+    def __call__(
+        self,
+        request: object = None,
+        timeout: float | None = None,
+        metadata: Iterable[tuple[str, str | bytes]] | None = None,
+        **options: object,
+    ) -> Invocation:
+        """Begin the call; what the caller passes wins, but for a longer time than is left."""
+        given = tuple(metadata or ())
+        return self._inner(
+            request,
+            timeout=self._time_limit(timeout),
+            metadata=(*given, *self._carried({key for key, _ in given})),
+            **options,
+        )
+
+    def _time_limit(self, given: float | None) -> float | None:
+        remaining = current_context().remaining()
+        own = self._seconds if given is None else given
+        if remaining is None:
+            return own
+        left = remaining.total_seconds()
+        return left if own is None else min(own, left)
+
+    def _carried(self, given: set[str]) -> Iterable[tuple[str, str]]:
+        context = current_context()
+        headers = [*self._headers]
+        if context.request_id:
+            headers.append((REQUEST_ID_HEADER, context.request_id))
+        if context.tenant:
+            headers.append((TENANT_HEADER, context.tenant))
+        if active_tracer() is not None:
+            carrier: dict[str, str] = {}
+            inject(carrier)
+            headers.extend(carrier.items())
+        return (header for header in headers if header[0] not in given)
+
+
+class _CarryingChannel(grpc.aio.Channel):
+    """A channel whose calls carry the context of the call being served."""
+
+    def __init__(
+        self, inner: grpc.aio.Channel, seconds: float, headers: Iterable[tuple[str, str]]
+    ) -> None:
+        self._inner = inner
+        self._seconds = seconds
+        self._headers = tuple(headers)
+
+    def unary_unary(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+        """Return a callable for an rpc with one request and one reply."""
+        return _Carrying(
+            self._inner.unary_unary(method, *args, **options), self._headers, self._seconds
+        )
+
+    def unary_stream(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+        """Return a callable for an rpc with streamed replies."""
+        return _Carrying(self._inner.unary_stream(method, *args, **options), self._headers, None)
+
+    def stream_unary(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+        """Return a callable for an rpc with streamed requests."""
+        return _Carrying(self._inner.stream_unary(method, *args, **options), self._headers, None)
+
+    def stream_stream(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+        """Return a callable for an rpc with both streamed."""
+        return _Carrying(self._inner.stream_stream(method, *args, **options), self._headers, None)
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close it; calls still running after `grace` seconds are cancelled."""
+        await self._inner.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Return the connectivity state."""
+        return self._inner.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Return when the state is another one."""
+        await self._inner.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Return when a connection stands."""
+        await self._inner.channel_ready()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,229 @@
+"""Runs the policies around handlers: one flat wrapper for each of the four kinds of rpc.
+
+Handlers are wrapped when a server is assembled, so a call pays for the hooks and nothing else:
+no interceptor lookup, no nested continuations. The wrappers take and return bytes, so that
+parsing and serializing are under the same care for errors as the handler.
+
+Unary handlers are coroutine functions; streaming ones are async generators.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from lookalike_common.context import REQUEST_ID_HEADER
+from lookalike_common.errors import Code, InvalidArgumentError, LookalikeError
+from lookalike_common.policies._policy import Call, Context, Method, Policy
+from lookalike_common.status import DETAILS_KEY, to_status
+
+_logger = logging.getLogger(__name__)
+_STATUS_CODES: Final[Mapping[int, grpc.StatusCode]] = {
+    code.value[0]: code for code in grpc.StatusCode
+}
+_KINDS: Final = {
+    (False, False): "unary",
+    (True, False): "client_stream",
+    (False, True): "server_stream",
+    (True, True): "bidi_stream",
+}
+
+# Any: the chain serves handlers of every message type.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Parse = Callable[[bytes], Any]
+Serialize = Callable[[Any], bytes]
+Unary = Callable[[Any, Context], Awaitable[Any]]
+Streaming = Callable[[Any, Context], Any]
+# Any: gRPC's types know synchronous handlers only.
+Behaviour = Any
+
+_RAISED: Final = (Exception, asyncio.CancelledError)
+"""Everything that may end a call, but not the end of the process or of the event loop."""
+
+
+class PolicyChain:
+    """Policies in their order; the first sees a call first and its end last."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._starts = [policy.start for policy in policies]
+        self._checks = [p.message for p in policies if type(p).message is not Policy.message]
+        self._failures = [policy.failed for policy in policies]
+        self._finishes = [policy.finish for policy in policies]
+
+    def wrap(self, service: str, name: str, handler: Handler) -> Handler:
+        """Return a handler of the same kind that runs the policies around the given one."""
+        kind = _KINDS[handler.request_streaming, handler.response_streaming]
+        method = Method(service, name, kind)
+        parse = handler.request_deserializer or _unchanged
+        serialize = handler.response_serializer or _unchanged
+        match kind:
+            case "unary":
+                unary = _coroutine(handler.unary_unary, method)
+                behaviour = self._unary(method, unary, parse, serialize)
+                return grpc.unary_unary_rpc_method_handler(behaviour)
+            case "client_stream":
+                unary = _coroutine(handler.stream_unary, method)
+                behaviour = self._client_stream(method, unary, parse, serialize)
+                return grpc.stream_unary_rpc_method_handler(behaviour)
+            case "server_stream":
+                streaming = _generator(handler.unary_stream, method)
+                behaviour = self._server_stream(method, streaming, parse, serialize)
+                return grpc.unary_stream_rpc_method_handler(behaviour)
+            case _:
+                streaming = _generator(handler.stream_stream, method)
+                behaviour = self._bidi_stream(method, streaming, parse, serialize)
+                return grpc.stream_stream_rpc_method_handler(behaviour)
+
+    def _unary(
+        self, method: Method, handler: Unary, parse: Parse, serialize: Serialize
+    ) -> Behaviour:
+        async def serve(raw: bytes, context: Context) -> bytes:
+            call = Call(method, context)
+            try:
+                self._start(call)
+                request = await self._receive(call, parse, raw)
+                return serialize(await handler(request, context))
+            except _RAISED as error:
+                await self._fail(call, error)
+            finally:
+                self._finish(call)
+
+        return serve
+
+    def _client_stream(
+        self, method: Method, handler: Unary, parse: Parse, serialize: Serialize
+    ) -> Behaviour:
+        async def serve(raws: AsyncIterator[bytes], context: Context) -> bytes:
+            call = Call(method, context)
+            try:
+                self._start(call)
+                async with aclosing(self._receive_all(call, parse, raws)) as requests:
+                    return serialize(await handler(requests, context))
+            except _RAISED as error:
+                await self._fail(call, error)
+            finally:
+                self._finish(call)
+
+        return serve
+
+    def _server_stream(
+        self, method: Method, handler: Streaming, parse: Parse, serialize: Serialize
+    ) -> Behaviour:
+        async def serve(raw: bytes, context: Context) -> None:
+            call = Call(method, context)
+            try:
+                self._start(call)
+                request = await self._receive(call, parse, raw)
+                async with aclosing(handler(request, context)) as replies:
+                    async for reply in replies:
+                        await context.write(serialize(reply))
+            except _RAISED as error:
+                await self._fail(call, error)
+            finally:
+                self._finish(call)
+
+        return serve
+
+    def _bidi_stream(
+        self, method: Method, handler: Streaming, parse: Parse, serialize: Serialize
+    ) -> Behaviour:
+        async def serve(raws: AsyncIterator[bytes], context: Context) -> None:
+            call = Call(method, context)
+            try:
+                self._start(call)
+                async with (
+                    aclosing(self._receive_all(call, parse, raws)) as requests,
+                    aclosing(handler(requests, context)) as replies,
+                ):
+                    async for reply in replies:
+                        await context.write(serialize(reply))
+            except _RAISED as error:
+                await self._fail(call, error)
+            finally:
+                self._finish(call)
+
+        return serve
+
+    def _start(self, call: Call) -> None:
+        for start in self._starts:
+            start(call)
+            call.depth += 1
+
+    async def _receive(self, call: Call, parse: Parse, raw: bytes) -> Message:
+        try:
+            message: Message = parse(raw)
+        except DecodeError as error:
+            raise InvalidArgumentError("the request is no valid protobuf message") from error
+        for check in self._checks:
+            waiting = check(call, message, len(raw))
+            if waiting is not None:
+                await waiting
+        return message
+
+    async def _receive_all(
+        self, call: Call, parse: Parse, raws: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Message, None]:
+        async for raw in raws:
+            yield await self._receive(call, parse, raw)
+
+    async def _fail(self, call: Call, error: BaseException) -> NoReturn:
+        call.error = error
+        if isinstance(error, grpc.aio.AbortError):
+            call.code = Code(call.context.code().value[0])
+            raise error
+        outcome = error
+        # The policy that refused the call may translate its own error as well.
+        for failed in reversed(self._failures[: call.depth + 1]):
+            outcome = failed(call, outcome)
+        if not isinstance(outcome, LookalikeError):
+            raise outcome
+        call.code = outcome.code
+        await _abort(call, outcome, error)
+
+    def _finish(self, call: Call) -> None:
+        for finish in reversed(self._finishes[: call.depth]):
+            try:
+                finish(call)
+            except Exception:
+                _logger.exception("a policy failed at the end of a call")
+
+
+async def _abort(call: Call, outcome: LookalikeError, error: BaseException) -> NoReturn:
+    """End a call with a status; for one that the caller has left, only end it."""
+    request_id = call.request.request_id
+    status = to_status(outcome, request_id)
+    trailers = ((DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_HEADER, request_id))
+    try:
+        await call.context.abort(_STATUS_CODES[outcome.code], status.message, trailers)
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError:
+        if isinstance(error, asyncio.CancelledError):
+            raise error from None
+        raise
+
+
+def _coroutine(handler: Behaviour, method: Method) -> Unary:
+    if not inspect.iscoroutinefunction(handler):
+        raise TypeError(f"{method.path} must be a coroutine function (async def, return)")
+    unary: Unary = handler
+    return unary
+
+
+def _generator(handler: Behaviour, method: Method) -> Streaming:
+    if not inspect.isasyncgenfunction(handler):
+        raise TypeError(f"{method.path} must be an async generator (async def, yield)")
+    streaming: Streaming = handler
+    return streaming
+
+
+def _unchanged(message: bytes) -> bytes:
+    return message
