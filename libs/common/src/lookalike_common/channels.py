@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import grpc
 import grpc.aio
@@ -58,7 +57,8 @@ def open_channel(target: TargetSettings, *, health_checked: bool = True) -> grpc
     if target.token_file is not None:
         token = target.token_file.read_text(encoding="utf-8").strip()
         headers.append((AUTHORIZATION, f"Bearer {token}"))
-    return _CarryingChannel(inner, target.deadline.total_seconds(), headers)
+    carrying = _CarryingChannel(inner, target.deadline.total_seconds(), headers)
+    return cast(grpc.aio.Channel, carrying)
 
 
 def _options(target: TargetSettings, *, health_checked: bool) -> list[tuple[str, str | int]]:
@@ -138,7 +138,7 @@ class _Carrying:
         return (header for header in headers if header[0] not in given)
 
 
-class _CarryingChannel(grpc.aio.Channel):
+class _CarryingChannel:
     """A channel whose calls carry the context of the call being served."""
 
     def __init__(
@@ -166,29 +166,11 @@ class _CarryingChannel(grpc.aio.Channel):
         """Return a callable for an rpc with both streamed."""
         return _Carrying(self._inner.stream_stream(method, *args, **options), self._headers, None)
 
-    async def close(self, grace: float | None = None) -> None:
-        """Close it; calls still running after `grace` seconds are cancelled."""
-        await self._inner.close(grace)
-
-    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """Return the connectivity state."""
-        return self._inner.get_state(try_to_connect)
-
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Return when the state is another one."""
-        await self._inner.wait_for_state_change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        """Return when a connection stands."""
-        await self._inner.channel_ready()
+    def __getattr__(self, name: str) -> Invocation:
+        return getattr(self._inner, name)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.close()
+    async def __aexit__(self, *_raised: object) -> None:
+        await self._inner.close()

@@ -7,27 +7,20 @@ is found in the pool of the running process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable
 from importlib.resources import files
 
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor_pb2 import (
-    DescriptorProto,
-    FieldDescriptorProto,
-    FileDescriptorProto,
-    FileDescriptorSet,
-)
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import Default, DescriptorPool
 
-Extension = tuple[str, int]
-"""The full name of the extended message and the field number."""
+Found = FileDescriptorProto | None
 
 
 def load_image() -> FileDescriptorSet:
     """Return the descriptor image shipped with lookalike-protos."""
-    return FileDescriptorSet.FromString(
-        files("lookalike").joinpath("descriptors.binpb").read_bytes()
-    )
+    image = files("lookalike").joinpath("descriptors.binpb")
+    return FileDescriptorSet.FromString(image.read_bytes())
 
 
 class DescriptorIndex:
@@ -35,40 +28,49 @@ class DescriptorIndex:
 
     def __init__(self, descriptor_files: Iterable[FileDescriptorProto]) -> None:
         self._files = {file.name: file for file in descriptor_files}
+        self._pool = DescriptorPool()
+        for file in self._files.values():
+            self._pool.Add(file)
 
     @classmethod
     def shipped(cls, *more: FileDescriptorProto) -> DescriptorIndex:
         """Return an index of the shipped image and the files given."""
         return cls([*load_image().file, *more])
 
-    def file(self, name: str) -> FileDescriptorProto | None:
+    def file(self, name: str) -> Found:
         """Return the file with this name."""
-        found = self._files.get(name)
-        if found is not None:
-            return found
+        if name in self._files:
+            return self._files[name]
         try:
-            return _as_proto(descriptor_pool.Default().FindFileByName(name).serialized_pb)
+            return self._commented(Default().FindFileByName(name))
         except KeyError:
             return None
 
-    def file_with_symbol(self, symbol: str) -> FileDescriptorProto | None:
+    def file_with_symbol(self, symbol: str) -> Found:
         """Return the file that defines a message, field, enum, service or method."""
-        found = self._symbols.get(symbol)
-        if found is not None:
-            return found
+        for pool in (self._pool, Default()):
+            try:
+                return self._commented(pool.FindFileContainingSymbol(symbol))
+            except KeyError:
+                continue
+        return None
+
+    def file_with_extension(self, message: str, number: int) -> Found:
+        """Return the file that declares an extension of a message."""
         try:
-            pool = descriptor_pool.Default()
-            return _as_proto(pool.FindFileContainingSymbol(symbol).serialized_pb)
+            extended = self._pool.FindMessageTypeByName(message)
+            extension = self._pool.FindExtensionByNumber(extended, number)
         except KeyError:
             return None
+        return self.file_with_symbol(extension.full_name)
 
-    def file_with_extension(self, extension: Extension) -> FileDescriptorProto | None:
-        """Return the file that declares an extension."""
-        return self._extensions.get(extension)
-
-    def extension_numbers(self, message: str) -> list[int]:
-        """Return the numbers of all known extensions of a message, ascending."""
-        return sorted(number for extended, number in self._extensions if extended == message)
+    def extension_numbers(self, message: str) -> list[int] | None:
+        """Return the numbers of all known extensions, ascending; None without such a message."""
+        try:
+            extended = self._pool.FindMessageTypeByName(message)
+        except KeyError:
+            return None
+        return sorted(each.number for each in self._pool.FindAllExtensions(extended))
 
     def closure(self, file: FileDescriptorProto) -> list[FileDescriptorProto]:
         """Return a file and everything it imports, itself first."""
@@ -82,58 +84,7 @@ class DescriptorIndex:
                     waiting.append(imported)
         return list(order.values())
 
-    @cached_property
-    def _symbols(self) -> Mapping[str, FileDescriptorProto]:
-        return {symbol: file for file in self._files.values() for symbol in _file_symbols(file)}
-
-    @cached_property
-    def _extensions(self) -> Mapping[Extension, FileDescriptorProto]:
-        return {
-            (field.extendee.removeprefix("."), field.number): file
-            for file in self._files.values()
-            for field in _file_extensions(file)
-        }
-
-
-def _as_proto(serialized: bytes) -> FileDescriptorProto:
-    return FileDescriptorProto.FromString(serialized)
-
-
-def _file_symbols(file: FileDescriptorProto) -> Iterator[str]:
-    prefix = f"{file.package}." if file.package else ""
-    for message in file.message_type:
-        yield from _message_symbols(prefix, message)
-    for enum in file.enum_type:
-        yield prefix + enum.name
-        yield from (prefix + value.name for value in enum.value)
-    for field in file.extension:
-        yield prefix + field.name
-    for service in file.service:
-        yield prefix + service.name
-        yield from (f"{prefix}{service.name}.{method.name}" for method in service.method)
-
-
-def _message_symbols(prefix: str, message: DescriptorProto) -> Iterator[str]:
-    name = prefix + message.name
-    yield name
-    for field in [*message.field, *message.extension]:
-        yield f"{name}.{field.name}"
-    for oneof in message.oneof_decl:
-        yield f"{name}.{oneof.name}"
-    for enum in message.enum_type:
-        yield f"{name}.{enum.name}"
-        yield from (f"{name}.{value.name}" for value in enum.value)
-    for nested in message.nested_type:
-        yield from _message_symbols(f"{name}.", nested)
-
-
-def _file_extensions(file: FileDescriptorProto) -> Iterator[FieldDescriptorProto]:
-    yield from file.extension
-    for message in file.message_type:
-        yield from _nested_extensions(message)
-
-
-def _nested_extensions(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
-    yield from message.extension
-    for nested in message.nested_type:
-        yield from _nested_extensions(nested)
+    def _commented(self, found: FileDescriptor) -> FileDescriptorProto:
+        """Return the file with its comments where they are known."""
+        known = self._files.get(found.name)
+        return known or FileDescriptorProto.FromString(found.serialized_pb)

@@ -3,41 +3,6 @@
 A subclass fixes the status code and the reason (`lookalike.type.v1.ErrorReason` without its
 prefix); whoever raises it says what happened and where. This module imports no gRPC, so domain
 code may use it; `lookalike_common.status` turns the tree into statuses and back.
-
-    LookalikeError
-    ├── InvalidArgumentError            INVALID_ARGUMENT     INVALID_FIELD
-    │   ├── LimitExceededError                               LIMIT_EXCEEDED
-    │   ├── InvalidFilterError                               INVALID_FILTER
-    │   ├── InvalidPageTokenError                            INVALID_PAGE_TOKEN
-    │   ├── UnsupportedMediaError                            UNSUPPORTED_MEDIA
-    │   ├── InvalidContentError                              INVALID_CONTENT
-    │   ├── WrongModalityError                               WRONG_MODALITY
-    │   ├── LocationNotAllowedError                          LOCATION_NOT_ALLOWED
-    │   ├── UnsafeArchiveError                               UNSAFE_ARCHIVE
-    │   └── HashMismatchError                                HASH_MISMATCH
-    ├── OutOfRangeError                 OUT_OF_RANGE         INVALID_FIELD
-    ├── NotFoundError                   NOT_FOUND            RESOURCE_NOT_FOUND
-    ├── AlreadyExistsError              ALREADY_EXISTS       RESOURCE_EXISTS
-    ├── EtagMismatchError               ABORTED              ETAG_MISMATCH
-    ├── ConcurrentChangeError           ABORTED              CONCURRENT_CHANGE
-    ├── FailedPreconditionError         FAILED_PRECONDITION
-    │   ├── EncoderMismatchError                             ENCODER_MISMATCH
-    │   ├── EncoderNotReadyError                             ENCODER_NOT_READY
-    │   ├── CollectionNotReadyError                          COLLECTION_NOT_READY
-    │   ├── WrongJobStateError                               WRONG_JOB_STATE
-    │   ├── UnsupportedByBackendError                        UNSUPPORTED_BY_BACKEND
-    │   ├── OffsetMismatchError                              OFFSET_MISMATCH
-    │   └── SourceChangedError                               SOURCE_CHANGED
-    ├── OverloadedError                 RESOURCE_EXHAUSTED   OVERLOADED
-    ├── QuotaExceededError              RESOURCE_EXHAUSTED   QUOTA_EXCEEDED
-    ├── StorageFullError                RESOURCE_EXHAUSTED   STORAGE_FULL
-    ├── BackendUnavailableError         UNAVAILABLE          BACKEND_UNAVAILABLE
-    ├── DeadlineExceededError           DEADLINE_EXCEEDED    DEADLINE_EXCEEDED
-    ├── CallCancelledError              CANCELLED            CANCELLED
-    ├── UnauthenticatedError            UNAUTHENTICATED      INVALID_TOKEN
-    ├── PermissionDeniedError           PERMISSION_DENIED    MISSING_SCOPE
-    ├── UnimplementedError              UNIMPLEMENTED        NOT_IMPLEMENTED
-    └── InternalError                   INTERNAL             INTERNAL
 """
 
 from __future__ import annotations
@@ -87,6 +52,11 @@ class LookalikeError(Exception):
     code: ClassVar[Code] = Code.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
 
+    def __init_subclass__(cls, *, reason: str = "", code: Code | None = None) -> None:
+        super().__init_subclass__()
+        cls.reason = reason or cls.reason
+        cls.code = cls.code if code is None else code
+
     def __init__(
         self,
         message: str,
@@ -125,219 +95,138 @@ def join_path(prefix: str, field: str) -> str:
     return f"{prefix}.{field}"
 
 
-class InvalidArgumentError(LookalikeError):
+class InvalidArgumentError(LookalikeError, reason="INVALID_FIELD", code=Code.INVALID_ARGUMENT):
     """A field of the request breaks its rule."""
 
-    code = Code.INVALID_ARGUMENT
-    reason = "INVALID_FIELD"
 
-
-class LimitExceededError(InvalidArgumentError):
+class LimitExceededError(InvalidArgumentError, reason="LIMIT_EXCEEDED"):
     """A published limit is exceeded."""
 
-    reason = "LIMIT_EXCEEDED"
 
-
-class InvalidFilterError(InvalidArgumentError):
+class InvalidFilterError(InvalidArgumentError, reason="INVALID_FILTER"):
     """The filter does not parse or does not fit the schema."""
 
-    reason = "INVALID_FILTER"
 
-
-class InvalidPageTokenError(InvalidArgumentError):
+class InvalidPageTokenError(InvalidArgumentError, reason="INVALID_PAGE_TOKEN"):
     """The page token is damaged, expired or belongs to another request."""
 
-    reason = "INVALID_PAGE_TOKEN"
 
-
-class UnsupportedMediaError(InvalidArgumentError):
+class UnsupportedMediaError(InvalidArgumentError, reason="UNSUPPORTED_MEDIA"):
     """The bytes are of no kind that can be read here."""
 
-    reason = "UNSUPPORTED_MEDIA"
 
-
-class InvalidContentError(InvalidArgumentError):
+class InvalidContentError(InvalidArgumentError, reason="INVALID_CONTENT"):
     """The content is damaged, truncated or empty."""
 
-    reason = "INVALID_CONTENT"
 
-
-class WrongModalityError(InvalidArgumentError):
+class WrongModalityError(InvalidArgumentError, reason="WRONG_MODALITY"):
     """The encoder or field does not take this modality."""
 
-    reason = "WRONG_MODALITY"
 
-
-class LocationNotAllowedError(InvalidArgumentError):
+class LocationNotAllowedError(InvalidArgumentError, reason="LOCATION_NOT_ALLOWED"):
     """The path or address lies under no configured root or prefix."""
 
-    reason = "LOCATION_NOT_ALLOWED"
 
-
-class UnsafeArchiveError(InvalidArgumentError):
+class UnsafeArchiveError(InvalidArgumentError, reason="UNSAFE_ARCHIVE"):
     """The archive is nested, lies about sizes or names files outside itself."""
 
-    reason = "UNSAFE_ARCHIVE"
 
-
-class HashMismatchError(InvalidArgumentError):
+class HashMismatchError(InvalidArgumentError, reason="HASH_MISMATCH"):
     """The bytes do not have the announced size or hash."""
 
-    reason = "HASH_MISMATCH"
 
-
-class OutOfRangeError(LookalikeError):
+class OutOfRangeError(LookalikeError, reason="INVALID_FIELD", code=Code.OUT_OF_RANGE):
     """A position lies beyond the end of what is read."""
 
-    code = Code.OUT_OF_RANGE
-    reason = "INVALID_FIELD"
 
-
-class NotFoundError(LookalikeError):
+class NotFoundError(LookalikeError, reason="RESOURCE_NOT_FOUND", code=Code.NOT_FOUND):
     """The named resource does not exist, or is not the caller's."""
 
-    code = Code.NOT_FOUND
-    reason = "RESOURCE_NOT_FOUND"
 
-
-class AlreadyExistsError(LookalikeError):
+class AlreadyExistsError(LookalikeError, reason="RESOURCE_EXISTS", code=Code.ALREADY_EXISTS):
     """Another resource has the name."""
 
-    code = Code.ALREADY_EXISTS
-    reason = "RESOURCE_EXISTS"
 
-
-class EtagMismatchError(LookalikeError):
+class EtagMismatchError(LookalikeError, reason="ETAG_MISMATCH", code=Code.ABORTED):
     """The resource changed since its etag was read."""
 
-    code = Code.ABORTED
-    reason = "ETAG_MISMATCH"
 
-
-class ConcurrentChangeError(LookalikeError):
+class ConcurrentChangeError(LookalikeError, reason="CONCURRENT_CHANGE", code=Code.ABORTED):
     """Another, or a newer, change of the same resource is under way."""
 
-    code = Code.ABORTED
-    reason = "CONCURRENT_CHANGE"
 
-
-class FailedPreconditionError(LookalikeError):
+class FailedPreconditionError(LookalikeError, reason="UNSPECIFIED", code=Code.FAILED_PRECONDITION):
     """The state of the system forbids this; raise a subclass, which has a reason of its own."""
 
-    code = Code.FAILED_PRECONDITION
-    reason = "UNSPECIFIED"
 
-
-class EncoderMismatchError(FailedPreconditionError):
+class EncoderMismatchError(FailedPreconditionError, reason="ENCODER_MISMATCH"):
     """Encoder, dimensions or metric are not those the collection is bound to."""
 
-    reason = "ENCODER_MISMATCH"
 
-
-class EncoderNotReadyError(FailedPreconditionError):
+class EncoderNotReadyError(FailedPreconditionError, reason="ENCODER_NOT_READY"):
     """The encoder is not loaded, or failed its golden check."""
 
-    reason = "ENCODER_NOT_READY"
 
-
-class CollectionNotReadyError(FailedPreconditionError):
+class CollectionNotReadyError(FailedPreconditionError, reason="COLLECTION_NOT_READY"):
     """The collection is released or being deleted."""
 
-    reason = "COLLECTION_NOT_READY"
 
-
-class WrongJobStateError(FailedPreconditionError):
+class WrongJobStateError(FailedPreconditionError, reason="WRONG_JOB_STATE"):
     """The job's state does not allow this."""
 
-    reason = "WRONG_JOB_STATE"
 
-
-class UnsupportedByBackendError(FailedPreconditionError):
+class UnsupportedByBackendError(FailedPreconditionError, reason="UNSUPPORTED_BY_BACKEND"):
     """The Milvus in use cannot do this; the message names what is lacking."""
 
-    reason = "UNSUPPORTED_BY_BACKEND"
 
-
-class OffsetMismatchError(FailedPreconditionError):
+class OffsetMismatchError(FailedPreconditionError, reason="OFFSET_MISMATCH"):
     """The upload stands at another offset."""
 
-    reason = "OFFSET_MISMATCH"
 
-
-class SourceChangedError(FailedPreconditionError):
+class SourceChangedError(FailedPreconditionError, reason="SOURCE_CHANGED"):
     """The source changed or vanished while it was read."""
 
-    reason = "SOURCE_CHANGED"
 
-
-class OverloadedError(LookalikeError):
+class OverloadedError(LookalikeError, reason="OVERLOADED", code=Code.RESOURCE_EXHAUSTED):
     """The server is full for the moment; give `retry_after`."""
 
-    code = Code.RESOURCE_EXHAUSTED
-    reason = "OVERLOADED"
 
-
-class QuotaExceededError(LookalikeError):
+class QuotaExceededError(LookalikeError, reason="QUOTA_EXCEEDED", code=Code.RESOURCE_EXHAUSTED):
     """A quota or rate of the caller is used up."""
 
-    code = Code.RESOURCE_EXHAUSTED
-    reason = "QUOTA_EXCEEDED"
 
-
-class StorageFullError(LookalikeError):
+class StorageFullError(LookalikeError, reason="STORAGE_FULL", code=Code.RESOURCE_EXHAUSTED):
     """The service's disk or memory is full; an operator must act."""
 
-    code = Code.RESOURCE_EXHAUSTED
-    reason = "STORAGE_FULL"
 
-
-class BackendUnavailableError(LookalikeError):
+class BackendUnavailableError(LookalikeError, reason="BACKEND_UNAVAILABLE", code=Code.UNAVAILABLE):
     """A part this service needs is away."""
 
-    code = Code.UNAVAILABLE
-    reason = "BACKEND_UNAVAILABLE"
 
-
-class DeadlineExceededError(LookalikeError):
+class DeadlineExceededError(
+    LookalikeError, reason="DEADLINE_EXCEEDED", code=Code.DEADLINE_EXCEEDED
+):
     """The deadline passed before the work was done."""
 
-    code = Code.DEADLINE_EXCEEDED
-    reason = "DEADLINE_EXCEEDED"
 
-
-class CallCancelledError(LookalikeError):
+class CallCancelledError(LookalikeError, reason="CANCELLED", code=Code.CANCELLED):
     """The caller went away or cancelled."""
 
-    code = Code.CANCELLED
-    reason = "CANCELLED"
 
-
-class UnauthenticatedError(LookalikeError):
+class UnauthenticatedError(LookalikeError, reason="INVALID_TOKEN", code=Code.UNAUTHENTICATED):
     """The token is missing, expired or not valid."""
 
-    code = Code.UNAUTHENTICATED
-    reason = "INVALID_TOKEN"
 
-
-class PermissionDeniedError(LookalikeError):
+class PermissionDeniedError(LookalikeError, reason="MISSING_SCOPE", code=Code.PERMISSION_DENIED):
     """The token lacks the scope."""
 
-    code = Code.PERMISSION_DENIED
-    reason = "MISSING_SCOPE"
 
-
-class UnimplementedError(LookalikeError):
+class UnimplementedError(LookalikeError, reason="NOT_IMPLEMENTED", code=Code.UNIMPLEMENTED):
     """This release does not do that yet; the message names the field or the call."""
 
-    code = Code.UNIMPLEMENTED
-    reason = "NOT_IMPLEMENTED"
 
-
-class InternalError(LookalikeError):
+class InternalError(LookalikeError, reason="INTERNAL", code=Code.INTERNAL):
     """A defect. Its message is logged and never sent: callers get a fixed text."""
-
-    code = Code.INTERNAL
-    reason = "INTERNAL"
 
 
 def all_errors(root: type[LookalikeError] = LookalikeError) -> Iterator[type[LookalikeError]]:

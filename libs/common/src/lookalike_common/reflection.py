@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 
-from lookalike_common.descriptors import DescriptorIndex
+from lookalike_common.descriptors import DescriptorIndex, Found
 from lookalike_common.errors import Code
 from lookalike_common.registrar import Registrar
 
@@ -23,7 +23,6 @@ SERVICES: Final = (f"{V1}.ServerReflection", f"{V1_ALPHA}.ServerReflection")
 
 Request = reflection_pb2.ServerReflectionRequest
 Response = reflection_pb2.ServerReflectionResponse
-Found = FileDescriptorProto | None
 
 
 class ReflectionServicer:
@@ -53,8 +52,8 @@ class ReflectionServicer:
                 return self._files(request, found, sent)
             case "file_containing_extension":
                 wanted = request.file_containing_extension
-                extension = (wanted.containing_type, wanted.extension_number)
-                return self._files(request, index.file_with_extension(extension), sent)
+                found = index.file_with_extension(wanted.containing_type, wanted.extension_number)
+                return self._files(request, found, sent)
             case "all_extension_numbers_of_type":
                 return self._extension_numbers(request)
             case _:
@@ -69,22 +68,22 @@ class ReflectionServicer:
     def _files(self, request: Request, found: Found, sent: set[str]) -> Response:
         if found is None:
             return _failed(request, Code.NOT_FOUND, "not found")
-        wanted = [found, *(each for each in self._index.closure(found) if each.name not in sent)]
-        by_name = {each.name: each for each in wanted}
-        sent.update(by_name)
+        closure = self._index.closure(found)
+        files = [each for each in closure if each is found or each.name not in sent]
+        sent.update(each.name for each in files)
         response = _reply(request)
         response.file_descriptor_response.file_descriptor_proto.extend(
-            each.SerializeToString() for each in by_name.values()
+            each.SerializeToString() for each in files
         )
         return response
 
     def _extension_numbers(self, request: Request) -> Response:
         name = request.all_extension_numbers_of_type
-        if self._index.file_with_symbol(name) is None:
+        numbers = self._index.extension_numbers(name)
+        if numbers is None:
             return _failed(request, Code.NOT_FOUND, "not found")
         response = _reply(request)
         response.all_extension_numbers_response.base_type_name = name
-        numbers = self._index.extension_numbers(name)
         response.all_extension_numbers_response.extension_number.extend(numbers)
         return response
 

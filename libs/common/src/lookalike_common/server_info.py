@@ -50,11 +50,8 @@ class ServerInfoServicer:
             raise NotFoundError(
                 f"this is {name}", resource_type="server", resource_name=request.name
             )
-        features, backend, fingerprints = (
-            facts.features,
-            facts.backend,
-            facts.encoder_fingerprints,
-        )
+        features, backend = facts.features, facts.backend
+        fingerprints = facts.encoder_fingerprints
         return pb.ServerInfo(
             name=name,
             version=importlib.metadata.version("lookalike-common"),
