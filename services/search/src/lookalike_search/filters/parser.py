@@ -153,9 +153,9 @@ class _Parser:
         scanner.take("(")
         values = [self._value()]
         joiner = scanner.keyword()
-        while joiner and scanner.take_keyword(joiner):
+        while joiner in {"AND", "OR"} and scanner.take_keyword(joiner):
             values.append(self._value())
-        if joiner == "NOT" or not scanner.take(")"):
+        if not scanner.take(")"):
             raise scanner.wrong(
                 "expected values joined by OR alone or AND alone and then `)`, "
                 f"found {scanner.next_part()}"
