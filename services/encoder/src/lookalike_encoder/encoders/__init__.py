@@ -1,0 +1,1 @@
+"""The kinds of encoders: one file each, found through the entry points `lookalike.encoders`."""

