@@ -87,8 +87,11 @@ class GrpcServer:
         self.settings = settings
         self.registry = registry or CollectorRegistry()
         """Where this server's metrics are; services may register their own."""
-        self.health = Health(service.name for service in services)
-        """Set the state of a service here, while building too; SERVING unless set otherwise."""
+        self.health = Health([*(service.name for service in services), _SERVER_INFO])
+        """Set the state of a service here, while building too; SERVING unless set otherwise.
+
+        `ServerInfoService` is left alone: liveness probes ask for it, since it depends on nothing.
+        """
         limits = {"max_message_bytes": int(settings.max_message_bytes), **(limits or {})}
         self._facts = ServerFacts(
             server_name, features, limits, backend, encoder_fingerprints or {}
