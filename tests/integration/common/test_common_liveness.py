@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import grpc.aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from lookalike_common.server import GrpcServer
 from lookalike_common.settings import ServerSettings
@@ -18,9 +17,13 @@ async def test_the_server_is_alive_while_it_is_not_serving() -> None:
     try:
         server.health.set_serving("", serving=False)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            health = HealthStub(channel)
-            overall = await health.Check(HealthCheckRequest(service=""))
-            alive = await health.Check(HealthCheckRequest(service=ALIVE))
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=HealthCheckRequest.SerializeToString,
+                response_deserializer=HealthCheckResponse.FromString,
+            )
+            overall = await check(HealthCheckRequest(service=""))
+            alive = await check(HealthCheckRequest(service=ALIVE))
     finally:
         await server.stop()
     assert overall.status == HealthCheckResponse.NOT_SERVING
