@@ -48,11 +48,17 @@ class DescriptorIndex:
 
     def file_with_symbol(self, symbol: str) -> Found:
         """Return the file that defines a message, field, enum, service or method."""
+        parent, _, name = symbol.rpartition(".")
         for pool in (self._pool, Default()):
             try:
                 return self._commented(pool.FindFileContainingSymbol(symbol))
             except KeyError:
-                continue
+                pass
+            try:  # the pools do not know methods by their full names
+                if name in pool.FindServiceByName(parent).methods_by_name:
+                    return self._commented(pool.FindFileContainingSymbol(parent))
+            except KeyError:
+                pass
         return None
 
     def file_with_extension(self, message: str, number: int) -> Found:

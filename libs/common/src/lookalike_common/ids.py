@@ -14,12 +14,13 @@ WHOLE: Final = "whole"
 ENTITY_ID_DIGITS: Final = 32
 
 _SHORT_ID: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+# The same forms as the rules in the protos.
 _PATTERNS: Final = {
     "collections": _SHORT_ID,
-    "encoders": rf"{_SHORT_ID}(?:@[0-9]{{1,9}})?",
-    "jobs": r"[a-zA-Z0-9_-]{1,128}",
+    "encoders": rf"{_SHORT_ID}(?:@[A-Za-z0-9._-]{{1,64}})?",
+    "jobs": _SHORT_ID,
     "assets": r"[0-9a-f]{64}",
-    "uploads": r"[a-zA-Z0-9_-]{1,128}",
+    "uploads": r"[A-Za-z0-9._-]{1,128}",
     "entities": r"[!-.0-~]{1,128}",
 }
 
