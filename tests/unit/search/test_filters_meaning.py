@@ -72,8 +72,11 @@ def rendered(text: str) -> str:
         ("NOT title = a", '(exists attrs["title"] and f_title != "a")'),
         ("title:*", 'exists attrs["title"]'),
         ("NOT title:*", 'not exists attrs["title"]'),
-        ("tags:red", '(exists attrs["tags"] and json_contains(attrs["tags"], "red"))'),
-        ("NOT tags:red", '(exists attrs["tags"] and not json_contains(attrs["tags"], "red"))'),
+        ("tags:red", '(exists attrs["tags"] and json_contains_any(attrs["tags"], ["red"]))'),
+        (
+            "NOT tags:red",
+            '(exists attrs["tags"] and not json_contains_any(attrs["tags"], ["red"]))',
+        ),
         ("size = 5", '(exists attrs["size"] and attrs["size"] == 5)'),
         (
             "size != 5",

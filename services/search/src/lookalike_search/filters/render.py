@@ -210,7 +210,7 @@ def _condition(leaf: Compare | OneOf | TextMatch | HasMember, column: Column) ->
             )
         case HasMember(_, value, negated):
             word = "not " if negated else ""
-            return f"{word}json_contains({column.expression}, {literal(value)})"
+            return f"{word}json_contains_any({column.expression}, [{literal(value)}])"
 
 
 def _comparison(column: Column, operator: Operator, value: Scalar) -> str:
