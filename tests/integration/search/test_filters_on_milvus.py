@@ -66,7 +66,7 @@ TIMES = tuple(
     for step in (-1, 0, 1)
 )
 LISTS: tuple[JsonValue, ...] = ([], ["a"], [1, 2.5, "a"], ["true"], "a", {"a": 1})
-BELOW: tuple[JsonValue, ...] = (*WHOLE[:4], *TEXTS[:4], {"a": "b"})
+BELOW: list[JsonValue] = [*WHOLE[:4], *TEXTS[:4], {"a": "b"}]
 KEYS = ("a", "b c", '"', "\\", "a.b", "日")
 
 
