@@ -116,7 +116,7 @@ def _v1_file() -> FileDescriptorProto:
     file.name = "grpc/reflection/v1/reflection.proto"
     file.package = V1
     for message in file.message_type:
-        for field in message.field:
+        for field in filter(lambda each: each.type_name, message.field):
             field.type_name = field.type_name.replace(V1_ALPHA, V1)
     for method in file.service[0].method:
         method.input_type = method.input_type.replace(V1_ALPHA, V1)

@@ -21,7 +21,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from lookalike_common.context import REQUEST_ID_HEADER
-from lookalike_common.errors import Code, InvalidArgumentError, LookalikeError
+from lookalike_common.errors import Code, InvalidArgumentError, LookalikeError, UnimplementedError
 from lookalike_common.policies._policy import Call, Context, Method, Policy
 from lookalike_common.status import DETAILS_KEY, to_status
 
@@ -212,6 +212,12 @@ async def _abort(call: Call, outcome: LookalikeError, error: BaseException) -> N
 
 
 def _coroutine(handler: Behaviour, method: Method) -> Unary:
+    if _is_generated(handler):
+
+        async def unimplemented(_request: object, _context: Context) -> NoReturn:
+            raise UnimplementedError(f"{method.name} is not served here")
+
+        return unimplemented
     if not inspect.iscoroutinefunction(handler):
         raise TypeError(f"{method.path} must be a coroutine function (async def, return)")
     unary: Unary = handler
@@ -219,10 +225,23 @@ def _coroutine(handler: Behaviour, method: Method) -> Unary:
 
 
 def _generator(handler: Behaviour, method: Method) -> Streaming:
+    if _is_generated(handler):
+
+        async def unimplemented(requests: object, _context: Context) -> AsyncIterator[object]:
+            if requests is not None:
+                raise UnimplementedError(f"{method.name} is not served here")
+            yield None
+
+        return unimplemented
     if not inspect.isasyncgenfunction(handler):
         raise TypeError(f"{method.path} must be an async generator (async def, yield)")
     streaming: Streaming = handler
     return streaming
+
+
+def _is_generated(handler: Behaviour) -> bool:
+    """Tell whether a servicer has left a method as the generated class has it."""
+    return str(getattr(handler, "__module__", "")).endswith("_pb2_grpc")
 
 
 def _unchanged(message: bytes) -> bytes:
