@@ -1,0 +1,1 @@
+"""Collections, entities and similarity search; the only service that speaks to Milvus."""

@@ -1,0 +1,65 @@
+"""What kind of Milvus this is, from what it says about its version. The only place that asks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from lookalike_search.model import IndexType, VectorKind
+from lookalike_search.store import Capabilities
+
+_LITE: Final = re.compile(r"milvus[_-]lite-(.+)")
+_SERVER: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?.*")
+_MAX_WINDOW: Final = 16_384
+_FLUSH_ROWS: Final = 256
+_FLUSH_IDLE: Final = timedelta(milliseconds=200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How this Milvus wants to be treated; known to this adapter alone."""
+
+    capabilities: Capabilities
+    automatic_index: IndexType
+    """What a field is indexed with that leaves it to us."""
+    flush_rows: int | None
+    """Unflushed rows that make reads slow; None where the server looks after that itself."""
+    flush_idle: timedelta = _FLUSH_IDLE
+    """Pause in writing after which fewer rows are flushed too."""
+
+
+def dialect_of(version: str) -> Dialect:
+    """Return the dialect for a server's version text."""
+    lite = _LITE.fullmatch(version)
+    if lite is not None:
+        return Dialect(
+            capabilities=Capabilities(
+                backend="milvus-lite",
+                version=lite[1],
+                vector_kinds=frozenset({VectorKind.DENSE}),
+                index_types=frozenset(
+                    {IndexType.FLAT, IndexType.HNSW, IndexType.IVF_FLAT, IndexType.IVF_SQ8}
+                ),
+                max_vector_fields=8,
+                max_window=_MAX_WINDOW,
+            ),
+            # Lite looks at every row whatever the index: exact search is its fastest as well.
+            automatic_index=IndexType.FLAT,
+            flush_rows=_FLUSH_ROWS,
+        )
+    server = _SERVER.fullmatch(version)
+    major, minor = (int(server[1]), int(server[2])) if server else (0, 0)
+    return Dialect(
+        capabilities=Capabilities(
+            backend=f"milvus-{major}.{minor}",
+            version=version,
+            vector_kinds=frozenset({VectorKind.DENSE}),
+            index_types=frozenset(IndexType) - {IndexType.AUTO},
+            max_vector_fields=1 if (major, minor) < (2, 4) else 4,
+            max_window=_MAX_WINDOW,
+        ),
+        automatic_index=IndexType.HNSW,
+        flush_rows=None,
+    )

@@ -1,0 +1,131 @@
+"""A collection's facts as JSON, the form in which they are properties of a Milvus collection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from lookalike_search.attributes import canonical_json, format_timestamp
+from lookalike_search.model import (
+    AttributeSpec,
+    AttributeType,
+    CollectionSettings,
+    CollectionSpec,
+    IndexSpec,
+    IndexType,
+    Metric,
+    VectorFieldSpec,
+    VectorKind,
+)
+
+FACTS_KEY: Final = "lookalike.facts"
+"""The property that holds a `CollectionSpec`, and the settings it was created with."""
+SETTINGS_KEY: Final = "lookalike.settings"
+"""The property that holds a later revision's `CollectionSettings`."""
+
+_VERSION: Final = 1
+
+
+def encode_facts(spec: CollectionSpec, settings: CollectionSettings) -> str:
+    """Return what is stored with the creation."""
+    facts = {
+        "version": _VERSION,
+        "id": spec.id,
+        "uid": spec.uid,
+        "create_time": format_timestamp(spec.create_time),
+        "vector_fields": [_field_to_json(each) for each in spec.vector_fields],
+        "attributes": [_attribute_to_json(each) for each in spec.attributes],
+        "settings": _settings_to_json(settings),
+    }
+    return canonical_json(facts).decode()
+
+
+def decode_facts(text: str) -> tuple[CollectionSpec, CollectionSettings]:
+    """Return what `encode_facts` was given; raises `ValueError` for what is not ours."""
+    facts = json.loads(text)
+    if not isinstance(facts, dict) or facts.get("version") != _VERSION:
+        raise ValueError("facts of another version")
+    spec = CollectionSpec(
+        id=facts["id"],
+        uid=facts["uid"],
+        create_time=datetime.fromisoformat(facts["create_time"]),
+        vector_fields=tuple(_field_from_json(each) for each in facts["vector_fields"]),
+        attributes=tuple(_attribute_from_json(each) for each in facts["attributes"]),
+    )
+    return spec, _settings_from_json(facts["settings"])
+
+
+def encode_settings(uid: str, settings: CollectionSettings) -> str:
+    """Return what is stored for a later revision of the collection with this uid."""
+    return canonical_json({"uid": uid, "settings": _settings_to_json(settings)}).decode()
+
+
+def decode_settings(text: str) -> tuple[str, CollectionSettings]:
+    """Return what `encode_settings` was given."""
+    facts = json.loads(text)
+    return facts["uid"], _settings_from_json(facts["settings"])
+
+
+def _field_to_json(spec: VectorFieldSpec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "dimensions": spec.dimensions,
+        "metric": spec.metric,
+        "kind": spec.kind,
+        "encoder": spec.encoder,
+        "fingerprint": spec.fingerprint,
+        "space": spec.space,
+        "index": {"type": spec.index.type, "params": dict(spec.index.params)},
+    }
+
+
+def _field_from_json(facts: Mapping[str, Any]) -> VectorFieldSpec:  # JSON, checked by use
+    index = facts["index"]
+    return VectorFieldSpec(
+        name=facts["name"],
+        dimensions=facts["dimensions"],
+        metric=Metric(facts["metric"]),
+        kind=VectorKind(facts["kind"]),
+        encoder=facts["encoder"],
+        fingerprint=facts["fingerprint"],
+        space=facts["space"],
+        index=IndexSpec(type=IndexType(index["type"]), params=index["params"]),
+    )
+
+
+def _attribute_to_json(spec: AttributeSpec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "type": spec.type,
+        "filterable": spec.filterable,
+        "nullable": spec.nullable,
+    }
+
+
+def _attribute_from_json(facts: Mapping[str, Any]) -> AttributeSpec:  # JSON, checked by use
+    return AttributeSpec(
+        name=facts["name"],
+        type=AttributeType(facts["type"]),
+        filterable=facts["filterable"],
+        nullable=facts["nullable"],
+    )
+
+
+def _settings_to_json(settings: CollectionSettings) -> dict[str, object]:
+    return {
+        "revision": settings.revision,
+        "update_time": format_timestamp(settings.update_time),
+        "description": settings.description,
+        "labels": dict(settings.labels),
+    }
+
+
+def _settings_from_json(facts: Mapping[str, Any]) -> CollectionSettings:  # JSON, checked by use
+    return CollectionSettings(
+        revision=facts["revision"],
+        update_time=datetime.fromisoformat(facts["update_time"]),
+        description=facts["description"],
+        labels=facts["labels"],
+    )

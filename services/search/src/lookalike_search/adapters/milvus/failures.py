@@ -1,0 +1,120 @@
+"""What Milvus answers when something is wrong, and what that means here.
+
+Its texts are for the log; callers see ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Final, Protocol
+
+import grpc
+import grpc.aio
+from pymilvus.grpc_gen import common_pb2
+
+from lookalike_common.errors import (
+    BackendUnavailableError,
+    DeadlineExceededError,
+    InternalError,
+    LimitExceededError,
+    LookalikeError,
+    NotFoundError,
+    OverloadedError,
+    UnsupportedByBackendError,
+)
+from lookalike_search.catalog import COLLECTION
+
+_logger = logging.getLogger(__name__)
+
+RETRY_AFTER: Final = timedelta(seconds=1)
+
+_OVERLOADED: Final = frozenset({8, 9, 49, 50, 51, 52, 53, 54, 55, 56})
+"""Rate limits and quotas, by new and old numbers."""
+_NOT_SERVING: Final = frozenset({2, 3})
+"""Not ready yet, and unavailable."""
+
+
+class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may expect
+    """A status other than success."""
+
+    def __init__(self, call: str, status: common_pb2.Status) -> None:
+        super().__init__(f"{call}: {status.reason} (code {status.code}/{status.error_code})")
+        self.code = int(status.code)
+        self.legacy_code = int(status.error_code)
+        self.text = status.reason
+
+    @property
+    def is_missing_collection(self) -> bool:
+        """No collection or alias of that name, or no such database."""
+        return (
+            self.code in {100, 800}
+            or self.legacy_code == common_pb2.CollectionNotExists
+            or ("database" in self.text and "does not exist" in self.text)
+        )
+
+    @property
+    def is_not_loaded(self) -> bool:
+        """The collection is not in memory."""
+        return self.code == 101 or self.legacy_code == 101
+
+    @property
+    def is_missing_alias(self) -> bool:
+        """No such alias."""
+        return self.code in {100, 1600}
+
+    @property
+    def is_missing_index(self) -> bool:
+        """The field has no index."""
+        return self.code == 700 or self.legacy_code == common_pb2.IndexNotExist
+
+    def translated(self) -> LookalikeError:
+        """Return the error for callers where nobody expected this answer."""
+        if self.is_missing_collection:
+            return gone()
+        if self.code in _OVERLOADED or self.legacy_code in _OVERLOADED:
+            _logger.warning("Milvus refuses: %s", self)
+            return OverloadedError("Milvus is at its limit", retry_after=RETRY_AFTER)
+        if self.code in _NOT_SERVING:
+            return BackendUnavailableError("Milvus is not ready", retry_after=RETRY_AFTER)
+        return InternalError(f"Milvus answered {self}")
+
+
+class Answer(Protocol):
+    """Replies that carry a status."""
+
+    @property
+    def status(self) -> common_pb2.Status:
+        """How it went."""
+
+
+def check_answer(call: str, answer: Answer | common_pb2.Status) -> None:
+    """Raise `MilvusFailure` unless the answer says success."""
+    status = answer if isinstance(answer, common_pb2.Status) else answer.status
+    if status.code or status.error_code:
+        raise MilvusFailure(call, status)
+
+
+def gone() -> NotFoundError:
+    """Return the error for a collection that is not there."""
+    return NotFoundError("there is no such collection", resource_type=COLLECTION)
+
+
+def unavailable() -> BackendUnavailableError:
+    """Return the error for a Milvus that cannot be reached."""
+    return BackendUnavailableError("Milvus cannot be reached", retry_after=RETRY_AFTER)
+
+
+def translate_rpc_error(call: str, error: grpc.aio.AioRpcError) -> LookalikeError:
+    """Return the error for a call that ended without an answer."""
+    match error.code():
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceededError("Milvus did not answer in time")
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return UnsupportedByBackendError(f"the Milvus in use has no {call}")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return LimitExceededError("the request is larger than Milvus takes")
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+            return unavailable()
+        case _:
+            return InternalError(f"{call} ended with {error.code()}: {error.details()}")

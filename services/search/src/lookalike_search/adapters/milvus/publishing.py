@@ -1,0 +1,349 @@
+"""The life of collections in Milvus: built under a number, published by an alias, repaired.
+
+Creating: physical collection → indexes → load → alias, last. The alias is the claim: of two
+creators one gets it, the other drops its own work. Without the alias a collection does not exist
+for callers, so a creation that was cut short leaves only something to tidy up.
+
+Deleting goes the other way round. A drop by alias would destroy whatever the alias points at, so a
+name is dropped only after Milvus confirmed that it is the name of the collection itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from lookalike_common.errors import (
+    AlreadyExistsError,
+    BackendUnavailableError,
+    EtagMismatchError,
+    LookalikeError,
+    NotFoundError,
+)
+from lookalike_search.adapters.milvus.capabilities import Dialect
+from lookalike_search.adapters.milvus.connection import MilvusConnection
+from lookalike_search.adapters.milvus.facts import (
+    FACTS_KEY,
+    SETTINGS_KEY,
+    decode_facts,
+    decode_settings,
+    encode_facts,
+    encode_settings,
+)
+from lookalike_search.adapters.milvus.failures import MilvusFailure, gone
+from lookalike_search.adapters.milvus.names import (
+    DEFAULT_DATABASE,
+    alias_name,
+    database_name,
+    parse_physical,
+    parse_revision,
+    physical_name,
+    revision_name,
+)
+from lookalike_search.adapters.milvus.schema import (
+    entity_schema,
+    index_params,
+    key_values,
+    revision_schema,
+    vector_column,
+)
+from lookalike_search.catalog import COLLECTION
+from lookalike_search.model import CollectionSettings, CollectionSpec, StoredCollection
+
+_logger = logging.getLogger(__name__)
+
+ABANDONED: Final = timedelta(minutes=10)
+"""Age at which a collection without an alias is taken for a creation that was cut short."""
+
+_LOAD_LIMIT: Final = timedelta(minutes=5)
+_ATTEMPTS: Final = 5
+
+
+class Publishing:
+    """Creates, finds, changes and drops collections."""
+
+    def __init__(self, connection: MilvusConnection) -> None:
+        self._connection = connection
+
+    async def create(
+        self,
+        tenant: str,
+        spec: CollectionSpec,
+        settings: CollectionSettings,
+        dialect: Dialect,
+    ) -> StoredCollection:
+        """Build and publish; see `VectorStore.create`."""
+        await self._ensure_database(tenant)
+        alias = alias_name(spec.id)
+        if await self._describe(tenant, alias) is not None:
+            raise _taken(spec.id)
+        storage = await self._build(tenant, spec, settings)
+        try:
+            for field in spec.vector_fields:
+                params = index_params(field, dialect.automatic_index)
+                await self._create_index(tenant, storage, vector_column(field.name), params)
+            await self.load(tenant, storage)
+            await self._claim(tenant, spec.id, storage)
+        except (LookalikeError, MilvusFailure):
+            await self._abandon(tenant, storage)
+            raise
+        return StoredCollection(spec=spec, settings=settings, storage=storage)
+
+    async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
+        """Return the published collection; see `VectorStore.resolve`."""
+        for _ in range(_ATTEMPTS):
+            answer = await self._describe(tenant, alias_name(collection_id))
+            facts = _property(answer, FACTS_KEY)
+            if answer is None or facts is None:
+                break
+            spec, settings = decode_facts(facts)
+            names = await self._names(tenant)
+            try:
+                settings = await self._latest(tenant, spec, names) or settings
+            except NotFoundError:
+                continue  # replaced by a newer revision while it was read
+            return StoredCollection(
+                spec=spec, settings=settings, storage=str(answer.collection_name)
+            )
+        raise NotFoundError(
+            "there is no such collection",
+            resource_type=COLLECTION,
+            resource_name=f"collections/{collection_id}",
+        )
+
+    async def list_ids(self, tenant: str) -> list[str]:
+        """Return the ids of the published collections, sorted."""
+        names = [parse_physical(name) for name in await self._names(tenant)]
+        ids = sorted({name.collection_id for name in names if name is not None})
+        published = await asyncio.gather(
+            *(self._describe(tenant, alias_name(each)) for each in ids)
+        )
+        return [each for each, answer in zip(ids, published, strict=True) if answer is not None]
+
+    async def revise(
+        self, tenant: str, collection: StoredCollection, settings: CollectionSettings
+    ) -> StoredCollection:
+        """Store the next revision; see `VectorStore.revise`."""
+        spec = collection.spec
+        name = revision_name(spec.id, settings.revision)
+        properties = {SETTINGS_KEY: encode_settings(spec.uid, settings)}
+        for _ in range(_ATTEMPTS):
+            if await self._create(tenant, name, revision_schema(name), properties):
+                break
+            answer = await self._describe(tenant, name)
+            stored = _property(answer, SETTINGS_KEY)
+            if stored is None:
+                continue  # dropped in between, or half of an older one
+            uid, _settings = decode_settings(stored)
+            if stored == properties[SETTINGS_KEY]:
+                break
+            if uid == spec.uid:
+                raise EtagMismatchError("the collection changed meanwhile", field="etag")
+            await self._drop_physical(tenant, name)  # left over from a deleted collection
+        else:
+            raise BackendUnavailableError("the change could not be stored")
+        await self._drop_revisions(tenant, spec.id, before=settings.revision)
+        return StoredCollection(spec=spec, settings=settings, storage=collection.storage)
+
+    async def drop(self, tenant: str, collection: StoredCollection) -> None:
+        """Delete one incarnation; see `VectorStore.drop`."""
+        alias = alias_name(collection.spec.id)
+        answer = await self._describe(tenant, alias)
+        if answer is not None and answer.collection_name == collection.storage:
+            await self._connection.call(
+                "DropAlias", milvus_pb2.DropAliasRequest(alias=alias), tenant=tenant
+            )
+        await self._drop_physical(tenant, collection.storage)
+        if answer is not None and answer.collection_name == collection.storage:
+            await self._drop_revisions(tenant, collection.spec.id)
+
+    async def load(self, tenant: str, storage: str) -> None:
+        """Bring a collection into memory and wait until it is there."""
+        request = milvus_pb2.LoadCollectionRequest(collection_name=storage, replica_number=1)
+        await self._connection.call("LoadCollection", request, tenant=tenant)
+        progress = milvus_pb2.GetLoadingProgressRequest(collection_name=storage)
+        async with asyncio.timeout(_LOAD_LIMIT.total_seconds()):
+            while True:
+                answer = await self._connection.call("GetLoadingProgress", progress, tenant=tenant)
+                if answer.progress >= 100:
+                    return
+                await asyncio.sleep(0.05)
+
+    async def tidy(self, tenant: str) -> None:
+        """Load what is published, and drop what creations left that were cut short long ago."""
+        oldest = (time.time() - ABANDONED.total_seconds()) * 1_000_000
+        for storage in await self._names(tenant):
+            name = parse_physical(storage)
+            if name is None:
+                continue
+            answer = await self._describe(tenant, alias_name(name.collection_id))
+            if answer is not None and answer.collection_name == storage:
+                await self.load(tenant, storage)
+            elif name.number < oldest:
+                _logger.warning("dropping %s: it was never published", storage)
+                await self._drop_physical(tenant, storage)
+
+    async def _ensure_database(self, tenant: str) -> None:
+        name = database_name(tenant)
+        if name == DEFAULT_DATABASE:
+            return
+        names = await self._connection.call("ListDatabases", milvus_pb2.ListDatabasesRequest())
+        if name not in names.db_names:
+            try:
+                await self._connection.call(
+                    "CreateDatabase", milvus_pb2.CreateDatabaseRequest(db_name=name)
+                )
+            except MilvusFailure as failure:
+                _logger.info("another creator was faster: %s", failure)
+
+    async def _build(self, tenant: str, spec: CollectionSpec, settings: CollectionSettings) -> str:
+        """Create a physical collection under a number of its own and return its name."""
+        properties = {FACTS_KEY: encode_facts(spec, settings)}
+        number = time.time_ns() // 1000
+        for attempt in range(_ATTEMPTS):
+            storage = physical_name(spec.id, number + attempt)
+            if await self._create(tenant, storage, entity_schema(storage, spec), properties):
+                return storage
+        raise BackendUnavailableError("the collection could not be stored")
+
+    async def _create(
+        self, tenant: str, name: str, schema: bytes, properties: dict[str, str]
+    ) -> bool:
+        """Create a collection; False if another one has the name.
+
+        Codes do not tell a duplicate from other failures, and some servers call a duplicate a
+        success: what is stored under the name does.
+        """
+        failure: MilvusFailure | None = None
+        try:
+            await self._connection.call(
+                "CreateCollection",
+                milvus_pb2.CreateCollectionRequest(
+                    collection_name=name,
+                    schema=schema,
+                    shards_num=1,
+                    consistency_level=common_pb2.Bounded,
+                    properties=key_values(properties),
+                ),
+                tenant=tenant,
+                to_the_end=True,
+            )
+        except MilvusFailure as error:
+            failure = error
+        answer = await self._describe(tenant, name)
+        if answer is None:
+            raise failure or gone()
+        return all(_property(answer, key) == value for key, value in properties.items())
+
+    async def _create_index(
+        self, tenant: str, storage: str, column: str, params: dict[str, object]
+    ) -> None:
+        request = milvus_pb2.CreateIndexRequest(
+            collection_name=storage, field_name=column, extra_params=key_values(params)
+        )
+        await self._connection.call("CreateIndex", request, tenant=tenant, to_the_end=True)
+
+    async def _claim(self, tenant: str, collection_id: str, storage: str) -> None:
+        """Publish a collection; raises `AlreadyExistsError` if another one has the id."""
+        alias = alias_name(collection_id)
+        request = milvus_pb2.CreateAliasRequest(collection_name=storage, alias=alias)
+        try:
+            await self._connection.call("CreateAlias", request, tenant=tenant, to_the_end=True)
+        except MilvusFailure as failure:
+            answer = await self._describe(tenant, alias)
+            if answer is None:
+                raise
+            if answer.collection_name != storage:
+                raise _taken(collection_id) from failure
+
+    async def _abandon(self, tenant: str, storage: str) -> None:
+        """Drop what was built in vain; if that fails as well, `tidy` will."""
+        try:
+            await self._drop_physical(tenant, storage)
+        except (LookalikeError, MilvusFailure) as error:
+            _logger.warning("%s is left over: %s", storage, error)
+
+    async def _latest(
+        self, tenant: str, spec: CollectionSpec, names: Sequence[str]
+    ) -> CollectionSettings | None:
+        """Return the newest later revision of the settings, or None if there is none."""
+        revisions = [(parse_revision(name), name) for name in names]
+        own = [
+            (parsed.number, name)
+            for parsed, name in revisions
+            if parsed is not None and parsed.collection_id == spec.id
+        ]
+        for _, name in sorted(own, reverse=True):
+            stored = _property(await self._describe(tenant, name), SETTINGS_KEY)
+            if stored is None:
+                raise gone()
+            uid, settings = decode_settings(stored)
+            if uid == spec.uid:
+                return settings
+        return None
+
+    async def _drop_revisions(
+        self, tenant: str, collection_id: str, before: int | None = None
+    ) -> None:
+        for name in await self._names(tenant):
+            parsed = parse_revision(name)
+            own = parsed is not None and parsed.collection_id == collection_id
+            if own and (before is None or parsed is None or parsed.number < before):
+                await self._drop_physical(tenant, name)
+
+    async def _drop_physical(self, tenant: str, name: str) -> None:
+        """Drop a collection by its own name; nothing happens if it is gone, or an alias."""
+        answer = await self._describe(tenant, name)
+        if answer is None or answer.collection_name != name:
+            return
+        request = milvus_pb2.DropCollectionRequest(collection_name=name)
+        try:
+            await self._connection.call("DropCollection", request, tenant=tenant, to_the_end=True)
+        except MilvusFailure as failure:
+            if not failure.is_missing_collection:
+                raise
+
+    async def _describe(
+        self, tenant: str, name: str
+    ) -> milvus_pb2.DescribeCollectionResponse | None:
+        """Return what Milvus knows about a collection or alias, or None."""
+        request = milvus_pb2.DescribeCollectionRequest(collection_name=name)
+        try:
+            return await self._connection.call("DescribeCollection", request, tenant=tenant)
+        except MilvusFailure as failure:
+            if failure.is_missing_collection:
+                return None
+            raise
+
+    async def _names(self, tenant: str) -> list[str]:
+        """Return the names of all collections in a tenant's database, without aliases."""
+        try:
+            answer = await self._connection.call(
+                "ShowCollections", milvus_pb2.ShowCollectionsRequest(), tenant=tenant
+            )
+        except MilvusFailure as failure:
+            if failure.is_missing_collection:
+                return []
+            raise
+        return list(answer.collection_names)
+
+
+def _property(answer: milvus_pb2.DescribeCollectionResponse | None, key: str) -> str | None:
+    if answer is None:
+        return None
+    return next((str(each.value) for each in answer.properties if each.key == key), None)
+
+
+def _taken(collection_id: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        "there is a collection of this id",
+        field="collection_id",
+        resource_type=COLLECTION,
+        resource_name=f"collections/{collection_id}",
+    )

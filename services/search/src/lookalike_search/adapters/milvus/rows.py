@@ -1,0 +1,249 @@
+"""Entities as Milvus columns, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from pymilvus.grpc_gen import schema_pb2
+
+from lookalike_search.adapters.milvus.schema import (
+    ATTRIBUTES,
+    COLUMN_TYPES,
+    HASH,
+    ID,
+    ITEM,
+    SYSTEM,
+    TEXT,
+    typed_attributes,
+    vector_column,
+)
+from lookalike_search.attributes import canonical_json, format_timestamp
+from lookalike_search.filters import column_name
+from lookalike_search.model import (
+    AttributeSpec,
+    CollectionSpec,
+    EntityRecord,
+    JsonValue,
+    Projection,
+    Vector,
+)
+
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+"""Most that one write sends; larger ones are split."""
+
+_ROW_OVERHEAD: Final = 256
+_PACKED: Final = b"\x0a"
+"""Tag of `FloatArray.data` on the wire: field 1, a block of bytes."""
+
+
+def split_by_size(records: Sequence[EntityRecord]) -> Iterator[list[EntityRecord]]:
+    """Yield the records in batches of at most `MAX_BATCH_BYTES`; a larger one comes alone."""
+    batch: list[EntityRecord] = []
+    total = 0
+    for record in records:
+        size = _size(record)
+        if batch and total + size > MAX_BATCH_BYTES:
+            yield batch
+            batch, total = [], 0
+        batch.append(record)
+        total += size
+    if batch:
+        yield batch
+
+
+def to_columns(spec: CollectionSpec, records: Sequence[EntityRecord]) -> list[schema_pb2.FieldData]:
+    """Return the columns of whole entities."""
+    return [
+        _texts(ID, [each.id for each in records]),
+        _texts(ITEM, [each.item for each in records]),
+        _texts(HASH, [each.content_hash for each in records]),
+        _texts(TEXT, [each.text for each in records]),
+        _jsons(SYSTEM, [_system(each) for each in records]),
+        _jsons(ATTRIBUTES, [each.attributes for each in records]),
+        *(_typed(attribute, records) for attribute in typed_attributes(spec)),
+        *(
+            _vectors(field.name, field.dimensions, [each.vectors[field.name] for each in records])
+            for field in spec.vector_fields
+        ),
+    ]
+
+
+def output_columns(projection: Projection) -> list[str]:
+    """Return the names of the columns that a projection needs."""
+    return [
+        ID,
+        ITEM,
+        HASH,
+        *([TEXT] if projection.text else []),
+        *([SYSTEM] if projection.system else []),
+        *([ATTRIBUTES] if projection.attributes else []),
+        *(vector_column(name) for name in sorted(projection.vectors)),
+    ]
+
+
+def from_columns(
+    ids: Sequence[str], columns: Iterable[schema_pb2.FieldData], projection: Projection
+) -> list[EntityRecord]:
+    """Return the entities that the columns hold, in their order."""
+    by_name = {each.field_name: each for each in columns}
+    count = len(ids)
+    items = _read_texts(by_name.get(ITEM), count)
+    hashes = _read_texts(by_name.get(HASH), count)
+    texts = _read_texts(by_name.get(TEXT), count)
+    systems = _read_jsons(by_name.get(SYSTEM), count)
+    attributes = _read_jsons(by_name.get(ATTRIBUTES), count)
+    vectors = {
+        name: _read_vectors(by_name[vector_column(name)], count) for name in projection.vectors
+    }
+    return [
+        EntityRecord(
+            id=ids[row],
+            item=items[row],
+            content_hash=hashes[row],
+            text=texts[row],
+            attributes=attributes[row],
+            vectors={name: matrix[row] for name, matrix in vectors.items()},
+            **_read_system(systems[row]),
+        )
+        for row in range(count)
+    ]
+
+
+def read_ids(columns: Iterable[schema_pb2.FieldData]) -> list[str]:
+    """Return the primary keys of a query's answer."""
+    return next(
+        (list(each.scalars.string_data.data) for each in columns if each.field_name == ID), []
+    )
+
+
+def _size(record: EntityRecord) -> int:
+    texts = len(record.text.encode()) + len(record.item.encode()) + len(record.source_uri.encode())
+    attributes = 2 * len(canonical_json(record.attributes))  # once more in typed columns, at most
+    return (
+        _ROW_OVERHEAD + texts + attributes + sum(4 * each.size for each in record.vectors.values())
+    )
+
+
+def _system(record: EntityRecord) -> dict[str, JsonValue]:
+    facts: dict[str, JsonValue] = {
+        "asset": record.asset,
+        "segment": dict(record.segment),
+        "source_uri": record.source_uri,
+        "generation": record.generation,
+        "create_generation": record.create_generation,
+        "confirmed": record.confirmed,
+        "create_time": format_timestamp(record.create_time) if record.create_time else "",
+        "update_time": format_timestamp(record.update_time) if record.update_time else "",
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _read_system(facts: Mapping[str, Any]) -> dict[str, Any]:  # arguments of EntityRecord
+    times = {
+        name: datetime.fromisoformat(facts[name])
+        for name in ("create_time", "update_time")
+        if name in facts
+    }
+    return {**facts, **times}
+
+
+def _texts(name: str, values: Sequence[str]) -> schema_pb2.FieldData:
+    return schema_pb2.FieldData(
+        type=schema_pb2.VarChar,
+        field_name=name,
+        scalars=schema_pb2.ScalarField(string_data=schema_pb2.StringArray(data=values)),
+    )
+
+
+def _jsons(name: str, values: Sequence[object]) -> schema_pb2.FieldData:
+    data = [canonical_json(value) for value in values]
+    return schema_pb2.FieldData(
+        type=schema_pb2.JSON,
+        field_name=name,
+        scalars=schema_pb2.ScalarField(json_data=schema_pb2.JSONArray(data=data)),
+    )
+
+
+def _typed(attribute: AttributeSpec, records: Sequence[EntityRecord]) -> schema_pb2.FieldData:
+    """Return an attribute's own column; what is missing has a value that no filter looks at."""
+    kind = COLUMN_TYPES[attribute.type]
+    empty, wrap = _SCALARS[kind]
+    values = [each.attributes.get(attribute.name, empty) for each in records]
+    return schema_pb2.FieldData(
+        type=kind, field_name=column_name(attribute.name), scalars=wrap(values)
+    )
+
+
+_SCALARS: Final[Mapping[int, tuple[JsonValue, Callable[[list[Any]], schema_pb2.ScalarField]]]] = {
+    schema_pb2.VarChar: (
+        "",
+        lambda data: schema_pb2.ScalarField(string_data=schema_pb2.StringArray(data=data)),
+    ),
+    schema_pb2.Int64: (
+        0,
+        lambda data: schema_pb2.ScalarField(long_data=schema_pb2.LongArray(data=data)),
+    ),
+    schema_pb2.Double: (
+        0.0,
+        lambda data: schema_pb2.ScalarField(double_data=schema_pb2.DoubleArray(data=data)),
+    ),
+    schema_pb2.Bool: (
+        False,
+        lambda data: schema_pb2.ScalarField(bool_data=schema_pb2.BoolArray(data=data)),
+    ),
+}
+"""For each type of column: what stands for a missing value, and how values are wrapped."""
+
+
+def _vectors(name: str, dimensions: int, vectors: Sequence[Vector]) -> schema_pb2.FieldData:
+    return schema_pb2.FieldData(
+        type=schema_pb2.FloatVector,
+        field_name=vector_column(name),
+        vectors=schema_pb2.VectorField(
+            dim=dimensions, float_vector=_pack_floats(np.concatenate(vectors))
+        ),
+    )
+
+
+def _pack_floats(values: Vector) -> schema_pb2.FloatArray:
+    """Return the message without a Python object for each float: its bytes are known."""
+    data = values.astype("<f4", copy=False).tobytes()
+    return schema_pb2.FloatArray.FromString(_PACKED + _varint(len(data)) + data)
+
+
+def _unpack_floats(array: schema_pb2.FloatArray) -> Vector:
+    data = array.SerializeToString()
+    if not data:
+        return np.empty(0, np.float32)
+    start = 1 + next(index for index in range(1, len(data)) if data[index] < 0x80)
+    return np.frombuffer(data, "<f4", offset=start)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _read_texts(column: schema_pb2.FieldData | None, count: int) -> Sequence[str]:
+    return list(column.scalars.string_data.data) if column is not None else [""] * count
+
+
+def _read_jsons(
+    column: schema_pb2.FieldData | None, count: int
+) -> Sequence[Mapping[str, Any]]:  # JSON objects that we wrote
+    if column is None:
+        return [{}] * count
+    return [json.loads(each) for each in column.scalars.json_data.data]
+
+
+def _read_vectors(column: schema_pb2.FieldData, count: int) -> Vector:
+    flat = _unpack_floats(column.vectors.float_vector)
+    return flat.reshape(count, -1) if count else flat.reshape(0, 0)

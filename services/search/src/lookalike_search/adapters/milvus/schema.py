@@ -1,0 +1,158 @@
+"""The data model as a Milvus schema: which columns a collection has, and how they are indexed.
+
+| column | what |
+|---|---|
+| `id` | primary key |
+| `item`, `hash`, `text` | texts |
+| `sys` | JSON: asset, segment, source, generations, times |
+| `attrs` | JSON: the truth of all attributes; no nulls, missing is missing |
+| `f_<name>` | a declared filterable attribute, typed and never null, to make filters fast |
+| `v_<name>` | a vector field |
+
+There is no dynamic field: what a caller writes never becomes a column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from pymilvus.grpc_gen import common_pb2, schema_pb2
+
+from lookalike_search.filters import column_name
+from lookalike_search.model import (
+    AttributeSpec,
+    AttributeType,
+    CollectionSpec,
+    IndexSpec,
+    IndexType,
+    Metric,
+    VectorFieldSpec,
+)
+
+ID: Final = "id"
+ITEM: Final = "item"
+HASH: Final = "hash"
+TEXT: Final = "text"
+SYSTEM: Final = "sys"
+ATTRIBUTES: Final = "attrs"
+
+_ID_BYTES: Final = 512
+_ITEM_BYTES: Final = 1024
+_HASH_BYTES: Final = 64
+_TEXT_BYTES: Final = 65_535
+
+COLUMN_TYPES: Final[Mapping[AttributeType, int]] = {
+    AttributeType.STRING: schema_pb2.VarChar,
+    AttributeType.INT: schema_pb2.Int64,
+    AttributeType.DOUBLE: schema_pb2.Double,
+    AttributeType.BOOL: schema_pb2.Bool,
+    AttributeType.TIMESTAMP: schema_pb2.VarChar,
+}
+"""Types of attributes that can have a column of their own."""
+
+METRIC_NAMES: Final[Mapping[Metric, str]] = {
+    Metric.COSINE: "COSINE",
+    Metric.INNER_PRODUCT: "IP",
+    Metric.EUCLIDEAN: "L2",
+}
+
+_HNSW: Final[Mapping[str, float]] = {"M": 16, "efConstruction": 200}
+
+
+def vector_column(name: str) -> str:
+    """Return the name of a vector field's column."""
+    return f"v_{name}"
+
+
+def typed_attributes(spec: CollectionSpec) -> list[AttributeSpec]:
+    """Return the attributes that have a column of their own."""
+    return [each for each in spec.attributes if each.filterable and each.type in COLUMN_TYPES]
+
+
+def entity_schema(name: str, spec: CollectionSpec) -> bytes:
+    """Return the serialized schema of a physical collection."""
+    fields = [
+        _varchar(ID, _ID_BYTES, primary=True),
+        _varchar(ITEM, _ITEM_BYTES),
+        _varchar(HASH, _HASH_BYTES),
+        _varchar(TEXT, _TEXT_BYTES),
+        schema_pb2.FieldSchema(name=SYSTEM, data_type=schema_pb2.JSON),
+        schema_pb2.FieldSchema(name=ATTRIBUTES, data_type=schema_pb2.JSON),
+        *(_typed(each) for each in typed_attributes(spec)),
+        *(_vector(vector_column(each.name), each.dimensions) for each in spec.vector_fields),
+    ]
+    return _schema(name, fields)
+
+
+def revision_schema(name: str) -> bytes:
+    """Return the serialized schema of a collection that only holds properties."""
+    return _schema(name, [_varchar(ID, _ID_BYTES, primary=True), _vector("v", 2)])
+
+
+def key_values(pairs: Mapping[str, object]) -> list[common_pb2.KeyValuePair]:
+    """Return pairs in Milvus's form; values are texts, or JSON where they are not."""
+    return [
+        common_pb2.KeyValuePair(key=key, value=value if isinstance(value, str) else _json(value))
+        for key, value in pairs.items()
+    ]
+
+
+def index_params(field: VectorFieldSpec, automatic: IndexType) -> dict[str, object]:
+    """Return how a vector field is indexed, in Milvus's words."""
+    index = resolve_index(field.index, automatic)
+    params = {name: _whole(value) for name, value in index.params.items()}
+    return {
+        "index_type": index.type.value.upper(),
+        "metric_type": METRIC_NAMES[field.metric],
+        "params": params,
+    }
+
+
+def resolve_index(index: IndexSpec, automatic: IndexType) -> IndexSpec:
+    """Return the index with its type decided and its necessary settings filled in."""
+    kind = automatic if index.type is IndexType.AUTO else index.type
+    defaults = _HNSW if kind is IndexType.HNSW else _lists(kind)
+    return IndexSpec(type=kind, params={**defaults, **index.params})
+
+
+def _lists(kind: IndexType) -> Mapping[str, float]:
+    clustered = {IndexType.IVF_FLAT, IndexType.IVF_SQ8, IndexType.IVF_PQ, IndexType.SCANN}
+    return {"nlist": 128} if kind in clustered else {}
+
+
+def _schema(name: str, fields: Iterable[schema_pb2.FieldSchema]) -> bytes:
+    return bytes(schema_pb2.CollectionSchema(name=name, fields=fields).SerializeToString())
+
+
+def _varchar(name: str, max_bytes: int, *, primary: bool = False) -> schema_pb2.FieldSchema:
+    return schema_pb2.FieldSchema(
+        name=name,
+        data_type=schema_pb2.VarChar,
+        is_primary_key=primary,
+        type_params=key_values({"max_length": max_bytes}),
+    )
+
+
+def _typed(attribute: AttributeSpec) -> schema_pb2.FieldSchema:
+    kind = COLUMN_TYPES[attribute.type]
+    if kind == schema_pb2.VarChar:
+        return _varchar(column_name(attribute.name), _TEXT_BYTES)
+    return schema_pb2.FieldSchema(name=column_name(attribute.name), data_type=kind)
+
+
+def _vector(name: str, dimensions: int) -> schema_pb2.FieldSchema:
+    return schema_pb2.FieldSchema(
+        name=name,
+        data_type=schema_pb2.FloatVector,
+        type_params=key_values({"dim": dimensions}),
+    )
+
+
+def _whole(value: float) -> float:
+    return int(value) if float(value).is_integer() else value
+
+
+def _json(value: object) -> str:
+    return json.dumps(value)

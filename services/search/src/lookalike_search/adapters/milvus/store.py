@@ -1,0 +1,454 @@
+"""`VectorStore` on Milvus: data calls. `publishing` has the life of collections."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from types import TracebackType
+from typing import Final, ParamSpec, Self, TypeVar
+
+import numpy as np
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from lookalike_common.errors import LookalikeError
+from lookalike_search.adapters.milvus.capabilities import Dialect, dialect_of
+from lookalike_search.adapters.milvus.connection import Message, MilvusConnection
+from lookalike_search.adapters.milvus.failures import MilvusFailure, unavailable
+from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE, tenant_of
+from lookalike_search.adapters.milvus.publishing import Publishing
+from lookalike_search.adapters.milvus.rows import (
+    from_columns,
+    output_columns,
+    read_ids,
+    split_by_size,
+    to_columns,
+)
+from lookalike_search.adapters.milvus.schema import (
+    ID,
+    ITEM,
+    METRIC_NAMES,
+    key_values,
+    vector_column,
+)
+from lookalike_search.adapters.milvus.writers import Key, Writers
+from lookalike_search.filters import CheckedExpression, entity_columns, quote, render
+from lookalike_search.model import (
+    CollectionSettings,
+    CollectionSpec,
+    Consistency,
+    EntityRecord,
+    Metric,
+    Neighbor,
+    Projection,
+    StoredCollection,
+    Vector,
+    VectorFieldSpec,
+)
+from lookalike_search.scoring import score_of_distance
+from lookalike_search.store import Capabilities, Freshness
+
+_logger = logging.getLogger(__name__)
+
+_IDS_AT_ONCE: Final = 500
+_COUNT: Final = "count(*)"
+_STRONG: Final = Freshness(consistency=Consistency.STRONG)
+_LEVELS: Final[Mapping[Consistency, tuple[int, int]]] = {
+    Consistency.STRONG: (common_pb2.Strong, 0),
+    Consistency.BOUNDED: (common_pb2.Bounded, 2),
+    Consistency.EVENTUAL: (common_pb2.Eventually, 1),
+}
+"""For each consistency Milvus's level and the timestamp that stands for it."""
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+def _translated(
+    method: Callable[Args, Awaitable[Result]],
+) -> Callable[Args, Awaitable[Result]]:
+    """Turn answers that nobody expected into errors of the common tree."""
+
+    @functools.wraps(method)
+    async def translating(*args: Args.args, **kwargs: Args.kwargs) -> Result:
+        try:
+            return await method(*args, **kwargs)
+        except MilvusFailure as failure:
+            raise failure.translated() from failure
+
+    return translating
+
+
+class MilvusStore:
+    """Collections in the Milvus at one URI. Open it with `async with`."""
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        token: str = "",
+        call_limit: timedelta = timedelta(seconds=30),
+        on_change: Callable[[bool], None] = lambda _available: None,
+    ) -> None:
+        self._connection = MilvusConnection(
+            uri,
+            token=token,
+            call_limit=call_limit,
+            on_ready=self._meet,
+            on_change=on_change,
+        )
+        self._publishing = Publishing(self._connection)
+        self._writers = Writers(self._flush)
+        self._dialect: Dialect | None = None
+        self._tidying: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._connection.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait((self._tidying,))
+        await self._writers.close()
+        await self._connection.close()
+
+    @property
+    def available(self) -> bool:
+        """Whether Milvus could be reached a moment ago."""
+        return self._connection.available
+
+    async def wait_until_available(self, limit: timedelta) -> bool:
+        """Wait for Milvus, at most so long; tell whether it is there."""
+        return await self._connection.wait_until_available(limit)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `VectorStore`."""
+        return self._known_dialect().capabilities
+
+    @_translated
+    async def create(
+        self, tenant: str, spec: CollectionSpec, settings: CollectionSettings
+    ) -> StoredCollection:
+        """See `VectorStore`."""
+        return await self._publishing.create(tenant, spec, settings, self._known_dialect())
+
+    @_translated
+    async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
+        """See `VectorStore`."""
+        return await self._publishing.resolve(tenant, collection_id)
+
+    @_translated
+    async def list_ids(self, tenant: str) -> list[str]:
+        """See `VectorStore`."""
+        return await self._publishing.list_ids(tenant)
+
+    @_translated
+    async def revise(
+        self, tenant: str, collection: StoredCollection, settings: CollectionSettings
+    ) -> StoredCollection:
+        """See `VectorStore`."""
+        return await self._publishing.revise(tenant, collection, settings)
+
+    @_translated
+    async def drop(self, tenant: str, collection: StoredCollection) -> None:
+        """See `VectorStore`."""
+        await self._publishing.drop(tenant, collection)
+
+    def exclusive(
+        self, tenant: str, collection: StoredCollection
+    ) -> AbstractAsyncContextManager[None]:
+        """See `VectorStore`."""
+        return self._writers.exclusive((tenant, collection.storage))
+
+    @_translated
+    async def upsert(
+        self, tenant: str, collection: StoredCollection, records: Sequence[EntityRecord]
+    ) -> int:
+        """See `VectorStore`."""
+        position = 0
+        for batch in split_by_size(records):
+            columns = await _off_loop(len(batch), to_columns, collection.spec, batch)
+            request = milvus_pb2.UpsertRequest(
+                collection_name=collection.storage, fields_data=columns, num_rows=len(batch)
+            )
+            answer = await self._write(tenant, collection, "Upsert", request, rows=len(batch))
+            position = max(position, int(answer.timestamp))
+        return position
+
+    @_translated
+    async def get(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        ids: Sequence[str],
+        *,
+        projection: Projection,
+        freshness: Freshness,
+    ) -> dict[str, EntityRecord]:
+        """See `VectorStore`."""
+        found: dict[str, EntityRecord] = {}
+        for some in _portions(ids, _IDS_AT_ONCE):
+            # Only this bare form is read by key; anything beside it makes Lite look at each row.
+            records = await self._query(
+                tenant, collection, _one_of(ID, some), projection, freshness, {}
+            )
+            found.update({each.id: each for each in records})
+        return found
+
+    @_translated
+    async def scan(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        *,
+        limit: int,
+        after: str = "",
+        where: CheckedExpression | None = None,
+        items: Sequence[str] = (),
+        projection: Projection,
+        freshness: Freshness,
+    ) -> list[EntityRecord]:
+        """See `VectorStore`."""
+        parts = [
+            f"{ID} > {quote(after)}" if after else "",
+            _one_of(ITEM, items) if items else "",
+            _rendered(where, collection),
+        ]
+        # `iterator` is what makes pages complete and sorted by id.
+        params = {"limit": limit, "iterator": "True"}
+        return await self._query(tenant, collection, _all_of(parts), projection, freshness, params)
+
+    @_translated
+    async def count(
+        self, tenant: str, collection: StoredCollection, where: CheckedExpression | None = None
+    ) -> int:
+        """See `VectorStore`."""
+        request = _query_request(collection, _rendered(where, collection), [_COUNT], _STRONG, {})
+        answer = await self._read(tenant, collection, "Query", request)
+        return int(answer.fields_data[0].scalars.long_data.data[0])
+
+    @_translated
+    async def delete(self, tenant: str, collection: StoredCollection, ids: Sequence[str]) -> int:
+        """See `VectorStore`."""
+        position = 0
+        for some in _portions(ids, _IDS_AT_ONCE):
+            request = milvus_pb2.DeleteRequest(
+                collection_name=collection.storage, expr=_one_of(ID, some)
+            )
+            answer = await self._write(tenant, collection, "Delete", request, rows=len(some))
+            position = max(position, int(answer.timestamp))
+        return position
+
+    @_translated
+    async def search(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        vector_field: str,
+        vector: Vector,
+        *,
+        limit: int,
+        where: CheckedExpression | None = None,
+        projection: Projection,
+        freshness: Freshness,
+        params: Mapping[str, float],
+    ) -> list[Neighbor]:
+        """See `VectorStore`."""
+        field = collection.spec.vector_field(vector_field)
+        if field is None:
+            raise ValueError(f"no vector field {vector_field}")
+        request = _search_request(
+            collection, field, vector, limit, _rendered(where, collection), projection, freshness
+        )
+        effort = {name: int(value) for name, value in params.items()}
+        effort["ef"] = max(effort.get("ef", limit), limit)
+        request.search_params.extend(key_values({"params": effort}))
+        answer = (await self._read(tenant, collection, "Search", request)).results
+        ids = list(answer.ids.str_id.data)
+        records = from_columns(ids, answer.fields_data, projection)
+        neighbors = [
+            _neighbor(record, float(raw), field)
+            for record, raw in zip(records, answer.scores, strict=True)
+        ]
+        return sorted(neighbors, key=lambda each: (-each.score, each.record.id))
+
+    async def _query(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        expression: str,
+        projection: Projection,
+        freshness: Freshness,
+        params: Mapping[str, object],
+    ) -> list[EntityRecord]:
+        request = _query_request(
+            collection, expression, output_columns(projection), freshness, params
+        )
+        answer = await self._read(tenant, collection, "Query", request)
+        ids = read_ids(answer.fields_data)
+        return from_columns(ids, answer.fields_data, projection)
+
+    async def _read(
+        self, tenant: str, collection: StoredCollection, call: str, request: Message
+    ) -> Message:
+        """Read; a collection that is not in memory, as after a restart, is loaded first."""
+        try:
+            return await self._connection.call(call, request, tenant=tenant)
+        except MilvusFailure as failure:
+            if not failure.is_not_loaded:
+                raise
+        await self._publishing.load(tenant, collection.storage)
+        return await self._connection.call(call, request, tenant=tenant)
+
+    async def _write(
+        self, tenant: str, collection: StoredCollection, call: str, request: Message, *, rows: int
+    ) -> Message:
+        """Write inside of `exclusive`; goes on when the caller leaves."""
+        key = (tenant, collection.storage)
+        answer = await self._writers.to_the_end(
+            key, self._connection.call(call, request, tenant=tenant, to_the_end=True)
+        )
+        dialect = self._known_dialect()
+        if dialect.flush_rows is not None:
+            self._writers.note(key, rows, at_once=dialect.flush_rows, idle=dialect.flush_idle)
+        return answer
+
+    async def _flush(self, key: Key) -> None:
+        tenant, storage = key
+        request = milvus_pb2.FlushRequest(collection_names=[storage])
+        await self._connection.call("Flush", request, tenant=tenant, to_the_end=True)
+
+    async def _meet(self) -> None:
+        """Find out what kind of Milvus this is; then put things in order beside the calls."""
+        answer = await self._connection.probe(
+            "GetVersion", milvus_pb2.GetVersionRequest(), database=DEFAULT_DATABASE
+        )
+        if self._dialect is None:
+            self._dialect = dialect_of(answer.version)
+        if self._tidying is None or self._tidying.done():
+            self._tidying = asyncio.create_task(self._tidy(), name="milvus-tidy")
+
+    async def _tidy(self) -> None:
+        try:
+            await self._connection.wait_until_available(timedelta(minutes=1))
+            answer = await self._connection.call("ListDatabases", milvus_pb2.ListDatabasesRequest())
+            for name in answer.db_names:
+                tenant = tenant_of(name)
+                if tenant is not None:
+                    await self._publishing.tidy(tenant)
+        except (LookalikeError, MilvusFailure) as error:
+            _logger.warning("could not put Milvus in order: %s", error)
+
+    def _known_dialect(self) -> Dialect:
+        if self._dialect is None:
+            raise unavailable()
+        return self._dialect
+
+
+async def _off_loop(
+    rows: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
+) -> Result:
+    """Run work in a thread where it would hold up the event loop."""
+    if rows <= 64:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
+
+
+def _query_request(
+    collection: StoredCollection,
+    expression: str,
+    columns: Iterable[str],
+    freshness: Freshness,
+    params: Mapping[str, object],
+) -> milvus_pb2.QueryRequest:
+    level, timestamp = _consistency(freshness)
+    return milvus_pb2.QueryRequest(
+        collection_name=collection.storage,
+        expr=expression,
+        output_fields=columns,
+        query_params=key_values(params),
+        consistency_level=level,
+        guarantee_timestamp=timestamp,
+        use_default_consistency=False,
+    )
+
+
+def _search_request(
+    collection: StoredCollection,
+    field: VectorFieldSpec,
+    vector: Vector,
+    limit: int,
+    expression: str,
+    projection: Projection,
+    freshness: Freshness,
+) -> milvus_pb2.SearchRequest:
+    level, timestamp = _consistency(freshness)
+    placeholder = common_pb2.PlaceholderValue(
+        tag="$0",
+        type=common_pb2.FloatVector,
+        values=[vector.astype("<f4", copy=False).tobytes()],
+    )
+    group = common_pb2.PlaceholderGroup(placeholders=[placeholder])
+    params = {
+        "anns_field": vector_column(field.name),
+        "topk": limit,
+        "metric_type": METRIC_NAMES[field.metric],
+        "round_decimal": -1,
+    }
+    return milvus_pb2.SearchRequest(
+        collection_name=collection.storage,
+        dsl=expression,
+        dsl_type=common_pb2.BoolExprV1,
+        placeholder_group=group.SerializeToString(),
+        output_fields=output_columns(projection),
+        search_params=key_values(params),
+        nq=1,
+        consistency_level=level,
+        guarantee_timestamp=timestamp,
+        use_default_consistency=False,
+    )
+
+
+def _consistency(freshness: Freshness) -> tuple[int, int]:
+    if freshness.position:
+        return common_pb2.Customized, freshness.position
+    return _LEVELS[freshness.consistency]
+
+
+def _neighbor(record: EntityRecord, raw: float, field: VectorFieldSpec) -> Neighbor:
+    """Return a neighbour from Milvus's own number: a similarity, or a squared distance for L2."""
+    match field.metric:
+        case Metric.COSINE:
+            distance = 1.0 - max(-1.0, min(1.0, raw))
+        case Metric.EUCLIDEAN:
+            distance = float(np.sqrt(max(0.0, raw)))
+        case _:
+            distance = -raw
+    score = score_of_distance(field.metric, distance, field.dimensions)
+    return Neighbor(record, score, distance)
+
+
+def _rendered(where: CheckedExpression | None, collection: StoredCollection) -> str:
+    return "" if where is None else render(where, entity_columns(collection.spec.attributes))
+
+
+def _all_of(expressions: Iterable[str]) -> str:
+    return " and ".join(f"({each})" for each in expressions if each)
+
+
+def _one_of(column: str, values: Iterable[str]) -> str:
+    return f"{column} in [{', '.join(map(quote, values))}]"
+
+
+def _portions(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (values[start : start + size] for start in range(0, len(values), size))

@@ -1,0 +1,1 @@
+"""What callers can ask for, one module for each service; they know neither gRPC nor Milvus."""

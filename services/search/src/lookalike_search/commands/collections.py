@@ -1,0 +1,281 @@
+"""Creates, finds and deletes collections, and binds them to the encoders of their vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from lookalike_common.errors import (
+    EncoderMismatchError,
+    EncoderNotReadyError,
+    EtagMismatchError,
+    InvalidArgumentError,
+    LimitExceededError,
+    NotFoundError,
+    UnsupportedByBackendError,
+)
+from lookalike_common.paging import decode_page_token, encode_page_token
+from lookalike_search.attributes import check_attribute_name
+from lookalike_search.catalog import Catalog
+from lookalike_search.encoding import EncoderFacts, EncoderPort
+from lookalike_search.model import (
+    DEFAULT_VECTOR_FIELD,
+    AttributeSpec,
+    AttributeType,
+    CollectionSettings,
+    CollectionSpec,
+    IndexSpec,
+    IndexType,
+    Metric,
+    StoredCollection,
+    VectorFieldSpec,
+    VectorKind,
+)
+from lookalike_search.store import Capabilities, VectorStore
+
+MAX_FILTERABLE: Final = 48
+"""Declared attributes with a column of their own; Milvus has 64 columns for everything."""
+
+_MAX_LABEL: Final = 255
+_DIMENSIONS: Final = range(2, 32_769)
+_DENSE_METRICS: Final = frozenset({Metric.COSINE, Metric.INNER_PRODUCT, Metric.EUCLIDEAN})
+_COLUMN_TYPES: Final = frozenset(AttributeType) - {AttributeType.STRING_LIST, AttributeType.JSON}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorFieldDraft:
+    """A vector field as a caller describes it; what is None or 0 comes from the encoder."""
+
+    name: str = ""
+    encoder: str = ""
+    dimensions: int = 0
+    kind: VectorKind | None = None
+    metric: Metric | None = None
+    index: IndexSpec = field(default_factory=IndexSpec)
+    space: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionDraft:
+    """A collection as a caller describes it."""
+
+    id: str
+    vector_fields: tuple[VectorFieldDraft, ...]
+    attributes: tuple[AttributeSpec, ...] = ()
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionView:
+    """A collection, and what is in it now."""
+
+    collection: StoredCollection
+    entity_count: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that its vectors take while loaded, estimated without the index."""
+        return self.entity_count * sum(
+            4 * each.dimensions for each in self.collection.spec.vector_fields
+        )
+
+
+class Collections:
+    """The commands of `CollectionService`."""
+
+    def __init__(self, store: VectorStore, encoder: EncoderPort, catalog: Catalog) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._catalog = catalog
+
+    async def create(self, tenant: str, draft: CollectionDraft) -> CollectionView:
+        """Bind the draft to its encoders' present fingerprints, create and publish it."""
+        _check_labels(draft.labels)
+        _check_attributes(draft.attributes)
+        names = _field_names(draft.vector_fields)
+        capabilities = self._store.capabilities
+        if len(names) > capabilities.max_vector_fields:
+            raise UnsupportedByBackendError(
+                f"{capabilities.backend} {capabilities.version} has "
+                f"{capabilities.max_vector_fields} vector field(s) in a collection at most",
+                field="collection.vector_fields",
+            )
+        fields = await asyncio.gather(
+            *(
+                self._bind(name, each, f"collection.vector_fields[{index}]")
+                for index, (name, each) in enumerate(zip(names, draft.vector_fields, strict=True))
+            )
+        )
+        for index, each in enumerate(fields):
+            _check_supported(each, capabilities, f"collection.vector_fields[{index}]")
+        now = datetime.now(UTC)
+        collection = await self._store.create(
+            tenant,
+            CollectionSpec(
+                id=draft.id,
+                uid=secrets.token_hex(8),
+                create_time=now,
+                vector_fields=tuple(fields),
+                attributes=draft.attributes,
+            ),
+            CollectionSettings(
+                revision=0, update_time=now, description=draft.description, labels=draft.labels
+            ),
+        )
+        return CollectionView(collection, 0)
+
+    async def get(self, tenant: str, collection_id: str) -> CollectionView:
+        """Return one collection as it is now; raises `NotFoundError`."""
+        self._catalog.forget(tenant, collection_id)
+        return await self._catalog.using(
+            tenant, collection_id, lambda collection: self._view(tenant, collection)
+        )
+
+    async def list(
+        self, tenant: str, *, page_size: int, page_token: str
+    ) -> tuple[list[CollectionView], str]:
+        """Return a page of collections by id, and the next page's token or nothing."""
+        position = decode_page_token(page_token, "collections", tenant)
+        after = str(position[0]) if position else ""
+        ids = [each for each in await self._store.list_ids(tenant) if each > after]
+        page = ids[:page_size]
+        found = await asyncio.gather(*(self._get_if_there(tenant, each) for each in page))
+        token = encode_page_token([page[-1]], "collections", tenant) if len(ids) > len(page) else ""
+        return [each for each in found if each is not None], token
+
+    async def delete(self, tenant: str, collection_id: str, etag: str = "") -> None:
+        """Delete a collection and its entities; raises `NotFoundError` or `EtagMismatchError`."""
+        self._catalog.forget(tenant, collection_id)
+        collection = await self._catalog.resolve(tenant, collection_id)
+        if etag and etag != collection.etag:
+            raise EtagMismatchError(
+                "the collection changed since its etag was read; read it again", field="etag"
+            )
+        async with self._store.exclusive(tenant, collection):
+            await self._store.drop(tenant, collection)
+        self._catalog.forget(tenant, collection_id)
+
+    async def _get_if_there(self, tenant: str, collection_id: str) -> CollectionView | None:
+        try:
+            return await self.get(tenant, collection_id)
+        except NotFoundError:
+            return None  # deleted since it was listed
+
+    async def _view(self, tenant: str, collection: StoredCollection) -> CollectionView:
+        return CollectionView(collection, await self._store.count(tenant, collection))
+
+    async def _bind(self, name: str, draft: VectorFieldDraft, at: str) -> VectorFieldSpec:
+        if not draft.encoder:
+            return _unbound(name, draft, at)
+        facts = await self._encoder.describe(draft.encoder)
+        if not facts.ready:
+            raise EncoderNotReadyError(
+                f"{facts.name} is not loaded, so its vectors are not proven right",
+                field=f"{at}.encoder",
+            )
+        _check_agreement(draft, facts, at)
+        return VectorFieldSpec(
+            name=name,
+            dimensions=facts.dimensions,
+            metric=facts.metric,
+            kind=facts.kind,
+            encoder=facts.name,
+            fingerprint=facts.fingerprint,
+            space=facts.space,
+            index=draft.index,
+        )
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    for key, value in labels.items():
+        if not key or len(key) > _MAX_LABEL or len(value) > _MAX_LABEL:
+            raise LimitExceededError(
+                f"a label's key has 1 to {_MAX_LABEL} characters, its value {_MAX_LABEL} at most",
+                field="collection.labels",
+            )
+
+
+def _check_attributes(attributes: Sequence[AttributeSpec]) -> None:
+    seen: set[str] = set()
+    for index, each in enumerate(attributes):
+        at = f"collection.attributes[{index}].name"
+        check_attribute_name(each.name, at)
+        if each.name in seen:
+            raise InvalidArgumentError(f"{each.name} is declared twice", field=at)
+        seen.add(each.name)
+    columns = sum(each.filterable and each.type in _COLUMN_TYPES for each in attributes)
+    if columns > MAX_FILTERABLE:
+        raise LimitExceededError(
+            f"{columns} attributes are filterable, {MAX_FILTERABLE} can be; filters on the others "
+            "work too, but slower",
+            field="collection.attributes",
+        )
+
+
+def _field_names(fields: Sequence[VectorFieldDraft]) -> list[str]:
+    names: list[str] = []
+    for index, each in enumerate(fields):
+        at = f"collection.vector_fields[{index}].name"
+        name = each.name or DEFAULT_VECTOR_FIELD
+        if not each.name and len(fields) > 1:
+            raise InvalidArgumentError("is needed where there are several fields", field=at)
+        if name in names:
+            raise InvalidArgumentError(f"{name} is declared twice", field=at)
+        names.append(name)
+    return names
+
+
+def _unbound(name: str, draft: VectorFieldDraft, at: str) -> VectorFieldSpec:
+    if not draft.dimensions or draft.metric is None:
+        raise InvalidArgumentError("either encoder, or dimensions and metric, are needed", field=at)
+    return VectorFieldSpec(
+        name=name,
+        dimensions=draft.dimensions,
+        metric=draft.metric,
+        kind=draft.kind or VectorKind.DENSE,
+        space=draft.space,
+        index=draft.index,
+    )
+
+
+def _check_agreement(draft: VectorFieldDraft, facts: EncoderFacts, at: str) -> None:
+    """Raise `EncoderMismatchError` where the draft says something else than the encoder."""
+    wanted = {
+        "dimensions": (draft.dimensions or None, facts.dimensions),
+        "metric": (draft.metric, facts.metric),
+        "vector_kind": (draft.kind, facts.kind),
+        "space": (draft.space or None, facts.space),
+    }
+    for name, (asked, actual) in wanted.items():
+        if asked is not None and asked != actual:
+            raise EncoderMismatchError(
+                f"{name} is {asked} in the request and {actual} in {facts.name}",
+                field=f"{at}.{name}",
+                metadata={"requested": str(asked), "encoder": str(actual)},
+            )
+
+
+def _check_supported(spec: VectorFieldSpec, capabilities: Capabilities, at: str) -> None:
+    backend = f"{capabilities.backend} {capabilities.version}"
+    if spec.kind not in capabilities.vector_kinds:
+        raise UnsupportedByBackendError(
+            f"{backend} cannot store {spec.kind} vectors", field=f"{at}.vector_kind"
+        )
+    if spec.index.type is not IndexType.AUTO and spec.index.type not in capabilities.index_types:
+        raise UnsupportedByBackendError(
+            f"{backend} has no index {spec.index.type}", field=f"{at}.index.type"
+        )
+    if spec.metric not in _DENSE_METRICS:
+        raise InvalidArgumentError(
+            f"dense vectors are not compared by {spec.metric}", field=f"{at}.metric"
+        )
+    if spec.dimensions not in _DIMENSIONS:
+        raise InvalidArgumentError(
+            f"must be from {_DIMENSIONS.start} to {_DIMENSIONS.stop - 1}",
+            field=f"{at}.dimensions",
+        )

@@ -1,0 +1,179 @@
+"""Writes entities, encoding what comes as content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from lookalike_common.errors import InternalError, LookalikeError
+from lookalike_search.catalog import Catalog
+from lookalike_search.encoding import Content, EncoderPort
+from lookalike_search.model import (
+    CollectionSpec,
+    Consistency,
+    EntityRecord,
+    Outcome,
+    Projection,
+    StoredCollection,
+    Task,
+    Vector,
+)
+from lookalike_search.store import Freshness, VectorStore
+from lookalike_search.writing import EntityDraft, PreparedWrite, decide, prepare
+
+_STRONG: Final = Freshness(consistency=Consistency.STRONG)
+_WITHOUT_VECTORS: Final = Projection()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one entity that was kept."""
+
+    id: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """What became of the entities, in the order of the drafts."""
+
+    results: list[Written | LookalikeError]
+    position: int
+    """What a read must see to see these writes."""
+
+
+class Upserts:
+    """The command behind `UpsertEntities`."""
+
+    def __init__(self, store: VectorStore, encoder: EncoderPort, catalog: Catalog) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._catalog = catalog
+
+    async def upsert(
+        self, tenant: str, collection_id: str, drafts: Sequence[EntityDraft | LookalikeError]
+    ) -> WriteReport:
+        """Write entities; a bad one fails alone, and of those with the same id the last wins."""
+
+        async def work(collection: StoredCollection) -> WriteReport:
+            prepared = [_try_prepare(each, collection.spec) for each in drafts]
+            last = {
+                each.record.id: each for each in prepared if not isinstance(each, LookalikeError)
+            }
+            results, position = await self._write_all(tenant, collection, list(last.values()))
+            return WriteReport(
+                [
+                    each if isinstance(each, LookalikeError) else results[each.record.id]
+                    for each in prepared
+                ],
+                position,
+            )
+
+        return await self._catalog.using(tenant, collection_id, work)
+
+    async def _write_all(
+        self, tenant: str, collection: StoredCollection, writes: Sequence[PreparedWrite]
+    ) -> tuple[dict[str, Written | LookalikeError], int]:
+        """Write what needs to be, encoding only what turns out to be new or changed.
+
+        The first round finds out what has to be encoded, and writes the rest; encoding happens
+        outside of the collection's lock, so the second round decides again.
+        """
+        results: dict[str, Written | LookalikeError] = {}
+        done, waiting, position = await self._write_round(tenant, collection, writes)
+        results |= done
+        if waiting:
+            encoded, failed = await self._encode(waiting)
+            results |= failed
+            done, waiting, later = await self._write_round(tenant, collection, encoded)
+            results |= done
+            position = max(position, later)
+        if waiting:
+            raise InternalError("an encoded entity still lacks a vector")
+        return results, position
+
+    async def _write_round(
+        self, tenant: str, collection: StoredCollection, writes: Sequence[PreparedWrite]
+    ) -> tuple[dict[str, Written | LookalikeError], list[PreparedWrite], int]:
+        """Return the results, the writes that need a vector first, and the write's position."""
+        results: dict[str, Written | LookalikeError] = {}
+        waiting: list[PreparedWrite] = []
+        records: list[EntityRecord] = []
+        position = 0
+        async with self._store.exclusive(tenant, collection):
+            stored = await self._store.get(
+                tenant,
+                collection,
+                [each.record.id for each in writes],
+                projection=_WITHOUT_VECTORS,
+                freshness=_STRONG,
+            )
+            now = datetime.now(UTC)
+            for each in writes:
+                key = each.record.id
+                try:
+                    decision = decide(each.record, stored.get(key), now)
+                except LookalikeError as error:
+                    results[key] = error
+                    continue
+                if decision.record is not None and each.missing:
+                    waiting.append(each)
+                    continue
+                results[key] = Written(key, decision.outcome)
+                if decision.record is not None:
+                    records.append(decision.record)
+            if records:
+                position = await self._store.upsert(tenant, collection, records)
+        return results, waiting, position
+
+    async def _encode(
+        self, writes: Sequence[PreparedWrite]
+    ) -> tuple[list[PreparedWrite], dict[str, LookalikeError]]:
+        """Fill in missing vectors, one call for each encoder; a bad content fails alone."""
+        vectors: dict[str, dict[str, Vector]] = {each.record.id: {} for each in writes}
+        failed: dict[str, LookalikeError] = {}
+
+        async def encode_into(encoder: str, fingerprint: str, name: str) -> None:
+            wanting = [
+                (each.record.id, each.content)
+                for each in writes
+                if each.content is not None and any(lack.name == name for lack in each.missing)
+            ]
+            contents: list[Content] = [content for _, content in wanting]
+            answers = await self._encoder.encode(encoder, fingerprint, contents, Task.DOCUMENT)
+            for (key, _), answer in zip(wanting, answers, strict=True):
+                if isinstance(answer, LookalikeError):
+                    failed[key] = answer.at("content")
+                else:
+                    vectors[key][name] = answer
+
+        fields = {lack.name: lack for each in writes for lack in each.missing}
+        await asyncio.gather(
+            *(encode_into(each.encoder, each.fingerprint, each.name) for each in fields.values())
+        )
+        encoded = [
+            replace(
+                each,
+                record=replace(
+                    each.record, vectors={**each.record.vectors, **vectors[each.record.id]}
+                ),
+                missing=(),
+            )
+            for each in writes
+            if each.record.id not in failed
+        ]
+        return encoded, failed
+
+
+def _try_prepare(
+    draft: EntityDraft | LookalikeError, spec: CollectionSpec
+) -> PreparedWrite | LookalikeError:
+    if isinstance(draft, LookalikeError):
+        return draft
+    try:
+        return prepare(draft, spec)
+    except LookalikeError as error:
+        return error

@@ -1,0 +1,224 @@
+"""What search stores and finds, in words that know neither protobuf nor Milvus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+"""What an attribute may be. Integers are exact up to 64 bits."""
+
+Vector: TypeAlias = NDArray[np.float32]
+"""A dense vector: float32 [dimensions]."""
+
+DEFAULT_VECTOR_FIELD: Final = "vector"
+
+RESERVED_ATTRIBUTES: Final = frozenset(
+    {"item", "asset", "text", "source_uri", "create_time", "update_time"}
+)
+"""An entity's own fields, which filters can name; no attribute may be called so."""
+
+
+class VectorKind(StrEnum):
+    """How the components of a vector are represented."""
+
+    DENSE = "dense"
+    BINARY = "binary"
+    SPARSE = "sparse"
+
+
+class Metric(StrEnum):
+    """How two vectors are compared; `scoring` says what score and distance mean."""
+
+    COSINE = "cosine"
+    INNER_PRODUCT = "inner_product"
+    EUCLIDEAN = "euclidean"
+    TANIMOTO = "tanimoto"
+    HAMMING = "hamming"
+    BM25 = "bm25"
+
+
+class IndexType(StrEnum):
+    """How a vector field is indexed; `AUTO` leaves it to the backend."""
+
+    AUTO = "auto"
+    FLAT = "flat"
+    HNSW = "hnsw"
+    IVF_FLAT = "ivf_flat"
+    IVF_SQ8 = "ivf_sq8"
+    IVF_PQ = "ivf_pq"
+    SCANN = "scann"
+    DISKANN = "diskann"
+
+
+class AttributeType(StrEnum):
+    """Types of declared attributes."""
+
+    STRING = "string"
+    INT = "int"
+    """64 bits, signed."""
+    DOUBLE = "double"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    """Kept as RFC 3339 in UTC with six decimals, so that text order is time order."""
+    STRING_LIST = "string_list"
+    JSON = "json"
+
+
+class Outcome(StrEnum):
+    """What happened to one entity that was to be written."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+class Consistency(StrEnum):
+    """How fresh a read must be."""
+
+    STRONG = "strong"
+    BOUNDED = "bounded"
+    EVENTUAL = "eventual"
+
+
+class Task(StrEnum):
+    """What a vector is for; some encoders prepare questions and documents differently."""
+
+    QUERY = "query"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSpec:
+    """How a vector field is indexed."""
+
+    type: IndexType = IndexType.AUTO
+    params: Mapping[str, float] = field(default_factory=dict)
+    """Settings under Milvus's names, such as `M` and `efConstruction`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorFieldSpec:
+    """One vector that each entity of a collection has."""
+
+    name: str
+    dimensions: int
+    metric: Metric
+    kind: VectorKind = VectorKind.DENSE
+    encoder: str = ""
+    """`encoders/x@v`; empty where callers bring the vectors."""
+    fingerprint: str = ""
+    """The encoder's, at the time of binding."""
+    space: str = ""
+    index: IndexSpec = field(default_factory=IndexSpec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeSpec:
+    """One declared attribute."""
+
+    name: str
+    type: AttributeType
+    filterable: bool = False
+    """Kept in a typed column of its own, so that filters are fast."""
+    nullable: bool = False
+    """It may be missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSpec:
+    """The facts of a collection that never change; stored in one piece with its creation."""
+
+    id: str
+    uid: str
+    """Random; tells two collections of the same id apart."""
+    create_time: datetime
+    vector_fields: tuple[VectorFieldSpec, ...]
+    attributes: tuple[AttributeSpec, ...] = ()
+
+    def vector_field(self, name: str) -> VectorFieldSpec | None:
+        """Return the vector field of that name, or None."""
+        return next((each for each in self.vector_fields if each.name == name), None)
+
+    def attribute(self, name: str) -> AttributeSpec | None:
+        """Return the declared attribute of that name, or None."""
+        return next((each for each in self.attributes if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSettings:
+    """The facts of a collection that may change; every change is a new revision."""
+
+    revision: int
+    """0 as created, then rising by one."""
+    update_time: datetime
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCollection:
+    """A published collection, resolved to what the store calls it."""
+
+    spec: CollectionSpec
+    settings: CollectionSettings
+    storage: str
+    """The store's own name for this incarnation; every data call takes it, never the id."""
+
+    @property
+    def etag(self) -> str:
+        """Changes with the settings, and with the collection."""
+        return f"{self.spec.uid}-{self.settings.revision}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityRecord:
+    """One entity as it is stored; fields that a read left out have their defaults."""
+
+    id: str
+    item: str = ""
+    asset: str = ""
+    """Hex SHA-256 of the original bytes; empty where none are kept."""
+    segment: Mapping[str, JsonValue] = field(default_factory=dict)
+    """`lookalike.type.v1.Segment` as JSON; search keeps it and never looks inside."""
+    text: str = ""
+    attributes: Mapping[str, JsonValue] = field(default_factory=dict)
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    content_hash: str = ""
+    generation: int = 0
+    create_generation: int = 0
+    """The generation of the first write."""
+    confirmed: bool = False
+    """Its generation was taken over without a change; see `writing`."""
+    source_uri: str = ""
+    create_time: datetime | None = None
+    update_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """Which parts of an entity a read returns; id and what costs nothing always come."""
+
+    text: bool = True
+    attributes: bool = True
+    vectors: frozenset[str] = frozenset()
+    """Names of vector fields."""
+    system: bool = True
+    """Asset, segment, generations, source and times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """One entity that a vector search found."""
+
+    record: EntityRecord
+    score: float
+    """Higher is closer, by the field's metric; see `scoring`."""
+    distance: float
+    """Lower is closer, by the field's metric."""

@@ -1,0 +1,97 @@
+"""What a search asks for and what it answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from lookalike_common.errors import InvalidArgumentError
+from lookalike_search.encoding import Content
+from lookalike_search.fusion import Fusion, Hit
+from lookalike_search.grouping import GroupBy, HitGroup
+from lookalike_search.model import Consistency, Vector
+from lookalike_search.store import Freshness
+
+DEFAULT_TOP_K: Final = 10
+MAX_WINDOW: Final = 10_000
+"""offset + top_k, at most."""
+MAX_QUERIES: Final = 16
+_TOKEN: Final = re.compile(r"v1\.([0-9a-f]{1,16})")
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRef:
+    """A stored entity, as an example of what is looked for."""
+
+    collection_id: str
+    entity_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One thing to look for."""
+
+    source: Content | Vector | EntityRef
+    vector_field: str = ""
+    """May be empty where there is only one."""
+    weight: float = 1.0
+    min_score: float | None = None
+    max_score: float | None = None
+    encoder: str = ""
+    """Encodes the content instead of the field's own; must have the same space."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOrder:
+    """One search."""
+
+    collection_id: str
+    queries: tuple[Query, ...]
+    fusion: Fusion = Fusion.RRF
+    filter_text: str = ""
+    top_k: int = DEFAULT_TOP_K
+    offset: int = 0
+    page_token: str = ""
+    digest: bytes = b""
+    """Of everything in the request but the page token, which is bound to it."""
+    group_by: GroupBy | None = None
+    output_fields: tuple[str, ...] = ()
+    include_vectors: bool = False
+    consistency: Consistency = Consistency.BOUNDED
+    consistency_token: str = ""
+    params: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What was found: hits or groups, best first."""
+
+    hits: tuple[Hit, ...] = ()
+    groups: tuple[HitGroup, ...] = ()
+    offset: int = 0
+    """Hits, or groups, before the first one."""
+    next_page_token: str = ""
+    abstained: bool = False
+    """Something was found, but nothing good enough."""
+    best_score: float | None = None
+    truncated: bool = False
+    """There may be more than could be looked at."""
+    timings: tuple[tuple[str, timedelta], ...] = ()
+
+
+def format_consistency_token(position: int) -> str:
+    """Return the token for a write's position."""
+    return f"v1.{position:x}"
+
+
+def parse_freshness(consistency: Consistency, token: str) -> Freshness:
+    """Return what a read must see; raises `InvalidArgumentError` at `consistency_token`."""
+    if not token:
+        return Freshness(consistency=consistency)
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise InvalidArgumentError("is none that UpsertEntities gave", field="consistency_token")
+    return Freshness(consistency=consistency, position=int(match[1], 16))

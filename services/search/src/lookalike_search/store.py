@@ -1,0 +1,149 @@
+"""What search needs from a vector database; `tests/contract/test_vector_store.py` is its meaning.
+
+All calls are asynchronous and raise only errors of `lookalike_common.errors`. A tenant's
+collections are invisible to every other tenant. Data calls take the `StoredCollection` that was
+resolved before and address that very incarnation: after it is deleted they raise `NotFoundError`,
+also when a new collection has the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from lookalike_search.filters import CheckedExpression
+from lookalike_search.model import (
+    CollectionSettings,
+    CollectionSpec,
+    Consistency,
+    EntityRecord,
+    IndexType,
+    Neighbor,
+    Projection,
+    StoredCollection,
+    Vector,
+    VectorKind,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the database at hand can do, found out once when it is first reached."""
+
+    backend: str
+    """Its name for people and `GetServerInfo`, such as `milvus-lite`."""
+    version: str
+    vector_kinds: frozenset[VectorKind]
+    index_types: frozenset[IndexType]
+    max_vector_fields: int
+    max_window: int
+    """Hits that one search may return."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """How fresh a read must be."""
+
+    consistency: Consistency = Consistency.BOUNDED
+    position: int = 0
+    """See at least the write that returned this position; 0 for none in particular."""
+
+
+class VectorStore(Protocol):
+    """Collections of entities with vectors."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the database can do; raises `BackendUnavailableError` before it was reached."""
+        ...
+
+    async def create(
+        self, tenant: str, spec: CollectionSpec, settings: CollectionSettings
+    ) -> StoredCollection:
+        """Create and publish a collection; of two at the same time one gets AlreadyExistsError."""
+        ...
+
+    async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
+        """Return the published collection of that id, or raise `NotFoundError`."""
+        ...
+
+    async def list_ids(self, tenant: str) -> list[str]:
+        """Return the ids of the published collections, sorted."""
+        ...
+
+    async def revise(
+        self, tenant: str, collection: StoredCollection, settings: CollectionSettings
+    ) -> StoredCollection:
+        """Store the revision after `collection`'s; raises `EtagMismatchError` if there is one."""
+        ...
+
+    async def drop(self, tenant: str, collection: StoredCollection) -> None:
+        """Delete this incarnation with its entities; nothing happens if it is gone already."""
+        ...
+
+    def exclusive(
+        self, tenant: str, collection: StoredCollection
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold off every other writer of this process, for a read, a decision and a write."""
+        ...
+
+    async def upsert(
+        self, tenant: str, collection: StoredCollection, records: Sequence[EntityRecord]
+    ) -> int:
+        """Write whole entities with all their vectors, ids unique; return the write's position."""
+        ...
+
+    async def get(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        ids: Sequence[str],
+        *,
+        projection: Projection,
+        freshness: Freshness,
+    ) -> dict[str, EntityRecord]:
+        """Return the entities that exist, by id."""
+        ...
+
+    async def scan(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        *,
+        limit: int,
+        after: str = "",
+        where: CheckedExpression | None = None,
+        items: Sequence[str] = (),
+        projection: Projection,
+        freshness: Freshness,
+    ) -> list[EntityRecord]:
+        """Return the next `limit` entities by id after `after` that match `where` and `items`."""
+        ...
+
+    async def count(
+        self, tenant: str, collection: StoredCollection, where: CheckedExpression | None = None
+    ) -> int:
+        """Return how many entities there are, or match."""
+        ...
+
+    async def delete(self, tenant: str, collection: StoredCollection, ids: Sequence[str]) -> int:
+        """Delete entities by id, missing ones or not; return the write's position."""
+        ...
+
+    async def search(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        vector_field: str,
+        vector: Vector,
+        *,
+        limit: int,
+        where: CheckedExpression | None = None,
+        projection: Projection,
+        freshness: Freshness,
+        params: Mapping[str, float],
+    ) -> list[Neighbor]:
+        """Return the `limit` nearest entities, by falling score and then by id."""
+        ...

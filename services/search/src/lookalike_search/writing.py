@@ -1,0 +1,198 @@
+"""Decides what a write of one entity means. Pure: no store, no encoder, no clock.
+
+A write carries a generation. An older one never replaces a newer one; a repeated one keeps the
+answer that it got first, so that a job which resumes after a crash counts what it counted before.
+
+An entity that is written again unchanged, by a newer generation that the caller named, takes over
+that generation although nothing else changes: the caller will delete what is left of older
+generations, and this entity is not left over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from lookalike_common.errors import ConcurrentChangeError, InvalidArgumentError
+from lookalike_common.ids import WHOLE, entity_id
+from lookalike_search.attributes import canonical_json, coerce_attributes
+from lookalike_search.encoding import Content
+from lookalike_search.model import (
+    CollectionSpec,
+    EntityRecord,
+    JsonValue,
+    Outcome,
+    Vector,
+    VectorFieldSpec,
+)
+from lookalike_search.vectors import check_vector
+
+MAX_TEXT_BYTES: Final = 65_535
+MAX_ITEM_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityDraft:
+    """An entity as a caller sends it."""
+
+    id: str = ""
+    item: str = ""
+    asset: str = ""
+    segment: Mapping[str, JsonValue] = field(default_factory=dict)
+    text: str = ""
+    attributes: Mapping[str, JsonValue] = field(default_factory=dict)
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    content: Content | None = None
+    content_hash: str = ""
+    generation: int = 0
+    source_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedWrite:
+    """A draft that fits its collection; only vectors may be missing, and those can be encoded."""
+
+    record: EntityRecord
+    """What will be stored, without generation and times."""
+    content: Content | None
+    missing: tuple[VectorFieldSpec, ...]
+    """Vector fields that `content` is encoded into, should the entity be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of one write."""
+
+    outcome: Outcome
+    record: EntityRecord | None
+    """What is written; None where nothing is."""
+
+
+def prepare(draft: EntityDraft, spec: CollectionSpec) -> PreparedWrite:
+    """Check a draft against its collection and fill in what follows from it."""
+    _check_size(draft.text, MAX_TEXT_BYTES, "text")
+    _check_size(draft.item, MAX_ITEM_BYTES, "item")
+    for name in draft.vectors:
+        if spec.vector_field(name) is None:
+            raise InvalidArgumentError(
+                f"the collection has no vector field {name[:80]}", field=f"vectors.{name[:80]}"
+            )
+    missing = tuple(each for each in spec.vector_fields if each.name not in draft.vectors)
+    for each in missing:
+        if draft.content is None:
+            raise InvalidArgumentError(
+                "is missing, and there is no content to encode", field=f"vectors.{each.name}"
+            )
+        if not each.encoder:
+            raise InvalidArgumentError(
+                "is missing, and the field has no encoder", field=f"vectors.{each.name}"
+            )
+    for each in spec.vector_fields:
+        if each.name in draft.vectors:
+            check_vector(draft.vectors[each.name], each, f"vectors.{each.name}")
+    content_hash = draft.content_hash or _content_hash(draft, spec)
+    item = draft.item or draft.id or content_hash
+    record = EntityRecord(
+        id=draft.id or entity_id(item, WHOLE, _segment_index(draft)),
+        item=item,
+        asset=draft.asset,
+        segment=draft.segment,
+        text=draft.text,
+        attributes=coerce_attributes(draft.attributes, spec),
+        vectors=draft.vectors,
+        content_hash=content_hash,
+        generation=draft.generation,
+        source_uri=draft.source_uri,
+    )
+    return PreparedWrite(record=record, content=draft.content, missing=missing)
+
+
+def decide(write: EntityRecord, stored: EntityRecord | None, now: datetime) -> Decision:
+    """Compare a write with what is stored; raises `ConcurrentChangeError` if that is newer.
+
+    `write.generation` 0 means now, and later than whatever is stored.
+    """
+    generation = write.generation or _microseconds(now)
+    if stored is None:
+        return Decision(Outcome.CREATED, _stamped(write, generation, None, now))
+    if not write.generation:
+        generation = max(generation, stored.generation + 1)
+    if generation < stored.generation:
+        raise ConcurrentChangeError(
+            f"generation {stored.generation} is stored, which is newer than {generation}",
+            field="generation",
+        )
+    same = _same(write, stored)
+    if generation == stored.generation:
+        outcome = _first_outcome(stored)
+        record = None if same else _stamped(write, generation, stored, now)
+        return Decision(outcome, record)
+    if not same:
+        return Decision(Outcome.UPDATED, _stamped(write, generation, stored, now))
+    if not write.generation:
+        return Decision(Outcome.UNCHANGED, None)
+    kept = _stamped(write, generation, stored, now)
+    return Decision(
+        Outcome.UNCHANGED, replace(kept, update_time=stored.update_time, confirmed=True)
+    )
+
+
+def _first_outcome(stored: EntityRecord) -> Outcome:
+    """Return what the first write of the stored generation was answered."""
+    if stored.create_generation == stored.generation:
+        return Outcome.CREATED
+    return Outcome.UNCHANGED if stored.confirmed else Outcome.UPDATED
+
+
+def _stamped(
+    write: EntityRecord, generation: int, stored: EntityRecord | None, now: datetime
+) -> EntityRecord:
+    return replace(
+        write,
+        generation=generation,
+        create_generation=stored.create_generation if stored else generation,
+        create_time=stored.create_time if stored else now,
+        update_time=now,
+    )
+
+
+def _same(write: EntityRecord, stored: EntityRecord) -> bool:
+    return (
+        write.content_hash == stored.content_hash
+        and write.item == stored.item
+        and write.asset == stored.asset
+        and write.text == stored.text
+        and write.source_uri == stored.source_uri
+        and canonical_json(write.segment) == canonical_json(stored.segment)
+        and canonical_json(write.attributes) == canonical_json(stored.attributes)
+    )
+
+
+def _content_hash(draft: EntityDraft, spec: CollectionSpec) -> str:
+    """Return the SHA-256, in hex, of what is encoded and how, and of the vectors brought."""
+    total = hashlib.sha256()
+    for each in spec.vector_fields:
+        vector = draft.vectors.get(each.name)
+        content = draft.content.digest() if draft.content else b""
+        source = content if vector is None else vector.astype("<f4").tobytes()
+        for part in (each.name.encode(), each.fingerprint.encode(), source):
+            total.update(len(part).to_bytes(8, "big") + part)
+    return total.hexdigest()
+
+
+def _segment_index(draft: EntityDraft) -> int:
+    index = draft.segment.get("index", 0)
+    return index if isinstance(index, int) else 0
+
+
+def _check_size(text: str, limit: int, field: str) -> None:
+    size = len(text.encode())
+    if size > limit:
+        raise InvalidArgumentError(f"has {size} bytes, {limit} are allowed", field=field)
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
