@@ -7,6 +7,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from lookalike_common.errors import Code
 from lookalike_common.policies._policy import Call, Method, Policy
 
 _LABELS: Final = ("grpc_type", "grpc_service", "grpc_method")
@@ -53,8 +54,8 @@ class MetricsPolicy(Policy):
         key = (call.method, call.code)
         ended = self._ended.get(key)
         if ended is None:
-            code = call.code.name.title().replace("_", "")
-            ended = self._ended[key] = self._handled.labels(*_labels(call.method), code)
+            labels = (*_labels(call.method), _code_label(call.code))
+            ended = self._ended[key] = self._handled.labels(*labels)
         ended.inc()
 
     def _children(self, method: Method) -> tuple[Counter, Gauge, Histogram]:
@@ -71,3 +72,14 @@ class MetricsPolicy(Policy):
 
 def _labels(method: Method) -> tuple[str, str, str]:
     return method.kind, method.service, method.name
+
+
+def _code_label(code: Code) -> str:
+    """Spell a code as other gRPC servers do in their metrics: `OK`, `Canceled`, `NotFound`."""
+    match code:
+        case Code.OK:
+            return "OK"
+        case Code.CANCELLED:
+            return "Canceled"
+        case _:
+            return code.name.title().replace("_", "")
