@@ -110,15 +110,15 @@ class Limits(_Part):
     max_pixels: int = Field(default=0, ge=0)
 
 
-class Batching(_Part):
-    """How much work goes into one run of the model; see `batching.planner`."""
+class Budget(_Part):
+    """How much work is good for one model on one kind of device; see `batching.planner`."""
 
     max_rows: int = Field(ge=1)
-    """Rows in one run."""
+    """Rows in a run."""
     max_work: int = Field(ge=1)
-    """Rows times the longest row's length, in one run."""
+    """Rows of a run times the longest of their lengths."""
     epoch_work: int = Field(ge=1)
-    """Lengths taken from the queue at once, sorted, and cut into runs."""
+    """Sum of the estimated lengths that are taken at once, sorted, and cut into runs."""
 
 
 class Manifest(_Part):
@@ -139,7 +139,7 @@ class Manifest(_Part):
     pooling: Pooling
     normalisation: Normalisation
     limits: Limits
-    batching: dict[str, Batching]
+    batching: dict[str, Budget]
     """By kind of device: `cpu`, `cuda`."""
     golden: str = "golden.json"
     install: Install | None = None
@@ -168,6 +168,10 @@ class Manifest(_Part):
         }
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def budget(self, device: str) -> Budget:
+        """Return how much work is good for a device such as `cpu` or `cuda:0`."""
+        return self.batching.get(device.partition(":")[0]) or self.batching["cpu"]
 
     @model_validator(mode="after")
     def _check_references(self) -> Manifest:
