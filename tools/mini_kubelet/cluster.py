@@ -43,15 +43,15 @@ class Cluster:
             raise ValueError(f"the mini kubelet would ignore {', '.join(ignored)}")
         self.pods: dict[str, Pod] = {}
         self._manifests = manifests
-        self._name = name
+        self.name = name
         self._folder = folder
 
     def __enter__(self) -> Self:
-        podman("network", "create", self._name)
+        podman("network", "create", self.name)
         return self
 
     def __exit__(self, *_raised: object) -> None:
-        podman("network", "rm", "--force", "--time", "0", self._name)  # with its containers
+        podman("network", "rm", "--force", "--time", "0", self.name)  # with its containers
 
     def start(self) -> None:
         """Start all replicas of all workloads at once, then wait until every pod is ready."""
@@ -71,7 +71,7 @@ class Cluster:
             self._run(init, name, folders, "--rm")
         container_name = self._run(container, name, folders, "--detach")
         details = json.loads(podman("inspect", container_name))[0]
-        address = details["NetworkSettings"]["Networks"][self._name]["IPAddress"]
+        address = details["NetworkSettings"]["Networks"][self.name]["IPAddress"]
         pod = self.pods[name] = Pod(name, workload, address, container, container_name)
         return pod
 
@@ -124,11 +124,11 @@ class Cluster:
 
     def _run(self, container: Container, pod: str, folders: dict[str, Path], mode: str) -> str:
         """Run a container to its end (`--rm`) or let it go on (`--detach`); return its name."""
-        name = f"{self._name}-{pod}-{container.spec['name']}"
+        name = f"{self.name}-{pod}-{container.spec['name']}"
         environment = self._manifests.environment(container)
         podman(
             *("run", mode, "--name", name, "--hostname", pod, "--pull", "never"),
-            *("--network", self._name, *self._aliases(container.workload)),
+            *("--network", self.name, *self._aliases(container.workload)),
             *identity_arguments(container),
             *mount_arguments(container, folders),
             *(part for key, value in environment.items() for part in ("--env", f"{key}={value}")),
