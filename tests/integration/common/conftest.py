@@ -110,6 +110,14 @@ class Running:
                 stream = self.encoder.StreamEncode(requests, **options)
                 return len([each async for each in stream])
 
+    def read(
+        self, name: str = NAME, **options: Any
+    ) -> grpc.aio.UnaryStreamCall[
+        asset_service_pb2.ReadAssetRequest, asset_service_pb2.ReadAssetResponse
+    ]:
+        """Begin a call with streamed replies."""
+        return self.assets.ReadAsset(asset_service_pb2.ReadAssetRequest(name=name), **options)
+
     async def failure(self, kind: str, **options: Any) -> grpc.aio.AioRpcError:
         """Make one call that must fail; return its error."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:

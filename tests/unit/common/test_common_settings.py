@@ -37,6 +37,32 @@ def test_the_environment_reaches_nested_settings(monkeypatch: pytest.MonkeyPatch
     assert settings.server.port == 50099
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("1.5s", 1.5),
+        ("3", 3),
+        ("20m", 1200),
+        ("2h", 7200),
+        ("PT5S", 5),
+        ("1d", 86400),
+    ],
+)
+def test_durations_may_be_written_as_people_do(
+    monkeypatch: pytest.MonkeyPatch, text: str, seconds: float
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_SAMPLE__SERVER__DRAIN_GRACE", text)
+    assert SampleSettings().server.drain_grace.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["-1s", "soon", "1 s", ""])
+def test_other_durations_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("LOOKALIKE_SAMPLE__SERVER__DRAIN_GRACE", text)
+    with pytest.raises(ValidationError):
+        SampleSettings()
+
+
 def test_settings_are_frozen_and_strict_about_names(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError):
         SampleSettings().server.port = 1

@@ -34,7 +34,11 @@ SERVICE_CONFIG: Final = {
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
-        }
+        },
+        {
+            # gRPC would send an upload again from its beginning, where it no longer stands.
+            "name": [{"service": "lookalike.asset.v1.AssetService", "method": "UploadChunk"}],
+        },
     ],
 }
 """The same as the published `clients/service-config.json`; a test keeps them equal."""

@@ -8,16 +8,31 @@ A service subclasses `ServiceSettings` with its own prefix, for example
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-PositiveDuration = Annotated[timedelta, Field(gt=timedelta(0))]
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _parse_duration(value: object) -> object:
+    """Take `500ms`, `1.5s`, `20m`, `2h` or plain seconds; leave the rest (ISO 8601) to pydantic."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+
+
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(ge=timedelta(0))]
+"""Time that may be written as `1.5s`, as `config` prints it."""
+
+PositiveDuration = Annotated[Duration, Field(gt=timedelta(0))]
 
 DEFAULT_MAX_MESSAGE_BYTES: Final = ByteSize(64 * 1024 * 1024)
 
@@ -99,9 +114,9 @@ class ServerSettings(Frozen):
     """TLS, or None for plain text."""
     auth: AuthSettings = AuthSettings()
     """Who may call."""
-    drain_delay: timedelta = Field(default=timedelta(seconds=0.5), ge=timedelta(0))
+    drain_delay: Duration = timedelta(seconds=0.5)
     """Time between NOT_SERVING and closing, in which load balancers look away."""
-    drain_grace: timedelta = Field(default=timedelta(seconds=20), ge=timedelta(0))
+    drain_grace: Duration = timedelta(seconds=20)
     """How long calls in flight may take to finish after that."""
     max_connection_age: PositiveDuration = timedelta(minutes=30)
     """After this a connection is closed, so that clients spread over new replicas."""
