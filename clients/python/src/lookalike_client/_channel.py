@@ -12,7 +12,11 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 def service_config(*, health_checked: bool = True) -> str:
-    """The published service config as JSON, with or without client-side health checks."""
+    """The published service config as JSON, with or without client-side health checks.
+
+    It repeats calls that met an UNAVAILABLE server, except UploadChunk: gRPC would send the upload
+    from its beginning, where it no longer stands.
+    """
     text = files("lookalike_client").joinpath("service_config.json").read_text(encoding="utf-8")
     # Any: the service config is gRPC's own JSON, passed on as it is.
     config: dict[str, Any] = json.loads(text)
@@ -32,6 +36,8 @@ def open_channel(
         ("grpc.service_config", service_config(health_checked=health_checked)),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        # Retries need the whole request again; the default buffer holds 256 KiB.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
         # A dead peer is noticed within a minute and a half, also while nothing is sent.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
