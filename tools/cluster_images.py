@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.mini_kubelet.podman import ENVIRONMENT
+
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "localhost/lookalike-base:bookworm"
 NAMES = ("encoder", "search", "ingest", "gateway", "milvus-lite", "models")
@@ -56,7 +58,7 @@ def _build(name: str) -> None:
 
 def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(  # noqa: S603 - container tools with our own arguments
-        command, check=False, capture_output=True, text=True
+        command, env=ENVIRONMENT, check=False, capture_output=True, text=True
     )
     if check and result.returncode:
         sys.exit(f"{' '.join(command)}\n{result.stdout}{result.stderr}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tools.manifest_lint.manifests import Container
 
+ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(Path(__file__).with_name("containers.conf"))}
 _UNITS = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 
 
@@ -15,6 +17,7 @@ def podman(*arguments: str) -> str:
     """Run podman and return what it printed; RuntimeError with its words when it fails."""
     result = subprocess.run(  # noqa: S603 - podman with arguments of our own making
         ["podman", *arguments],  # noqa: S607 - wherever the machine has it
+        env=ENVIRONMENT,
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if arguments[0] == "logs" else subprocess.PIPE,
