@@ -1,0 +1,1 @@
+"""Durable ingestion jobs, and the store of the originals' bytes."""

@@ -1,0 +1,1 @@
+"""The only modules that import SQLAlchemy, DBOS and generated stubs of other services."""

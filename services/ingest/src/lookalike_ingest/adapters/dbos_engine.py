@@ -1,0 +1,163 @@
+"""The durable engine on DBOS: a library over a database, with no server of its own.
+
+What is set by hand, and why: the serializer (the default is pickle), the application version (the
+default is a hash of the source, so that an update would strand old tasks), the log level (it
+advertises a console), the polling interval (a second by default), no limit of recoveries (a task
+over the limit would be stuck for ever; attempts are counted in the job store). DBOS is a
+singleton, runs tasks on the event loop that launched it, and replaces that loop's default thread
+pool by its own; `stop` gives the loop a fresh one.
+"""
+
+import asyncio
+import importlib.util
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dbos import (
+    DBOS,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    SetEnqueueOptions,
+    SetWorkflowID,
+    StepOptions,
+)
+
+from lookalike_ingest.engine import Task, Work
+
+_APPLICATION = "lookalike-ingest"
+_VERSION = "1"
+_THREADS = 16
+_SQLITE_FOR_NEW_PYTHON = (3, 42)
+_MAX_PRIORITY = 2**31 - 1
+
+
+class DbosEngine:
+    """A `JobEngine`; one at a time in a process."""
+
+    def __init__(
+        self, database_url: str, *, polling_interval: timedelta, executor_id: str = "local"
+    ) -> None:
+        self._database_url = database_url
+        self._polling_interval = polling_interval
+        self._executor_id = executor_id
+        self._kinds: Mapping[str, Work] = {}
+        self._running: set[asyncio.Task[Any]] = set()
+        self._run_task = DBOS.workflow(name="run_task", max_recovery_attempts=None)(
+            self._workflow()
+        )
+
+    async def start(self, kinds: Mapping[str, Work]) -> None:
+        """Launch DBOS on this loop: at start nothing is served yet, so it may block it."""
+        self._kinds = kinds
+        _quieten_logging()
+        DBOS(config=self._config())
+        DBOS.launch()
+        for kind, work in kinds.items():
+            await DBOS.register_queue_async(
+                kind,
+                worker_concurrency=work.concurrency,
+                polling_interval_sec=self._polling_interval.total_seconds(),
+                on_conflict="always_update",
+            )
+
+    async def submit(self, task: Task) -> None:
+        """Put a task into its queue; a task that is known already stays as it is."""
+        priority = min(task.first + 1, _MAX_PRIORITY)
+        with SetWorkflowID(task.key), SetEnqueueOptions(priority=priority):
+            await DBOS.enqueue_workflow_async(
+                task.kind, self._run_task, task.kind, task.job, task.first, task.last
+            )
+
+    async def cancel(self, job: str) -> None:
+        """Cancel what waits in the queues. What runs is left to see that its job is final."""
+        waiting = await DBOS.list_workflows_async(
+            workflow_id_prefix=f"{job}:", status="ENQUEUED", load_input=False, load_output=False
+        )
+        if waiting:
+            await DBOS.cancel_workflows_async([each.workflow_id for each in waiting])
+
+    async def forget(self, job: str) -> None:
+        """Delete the job's workflows."""
+        known = await DBOS.list_workflows_async(
+            workflow_id_prefix=f"{job}:", load_input=False, load_output=False
+        )
+        if known:
+            await DBOS.delete_workflows_async([each.workflow_id for each in known])
+
+    async def stop(self) -> None:
+        """Interrupt what runs, which leaves it pending in the database, and shut DBOS down."""
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        with ThreadPoolExecutor(1) as executor:  # DBOS.destroy joins threads that need this loop
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(executor, lambda: DBOS.destroy(destroy_registry=True))
+        loop.set_default_executor(ThreadPoolExecutor())
+
+    def _workflow(self) -> Callable[[str, str, int, int], Coroutine[Any, Any, None]]:
+        async def run_task(kind: str, job: str, first: int, last: int) -> None:
+            current = asyncio.current_task()
+            if current is not None:
+                self._running.add(current)
+                current.add_done_callback(self._running.discard)
+            await self._kinds[kind].handler(Task(kind, job, first, last), _DbosSteps())
+
+        return run_task
+
+    def _config(self) -> DBOSConfig:
+        config = DBOSConfig(
+            name=_APPLICATION,
+            system_database_url=self._database_url,
+            application_version=_VERSION,
+            executor_id=self._executor_id,
+            serializer=DBOSPortableJSONSerializer(),
+            log_level="WARNING",
+            max_executor_threads=_THREADS,
+        )
+        if self._database_url.startswith("sqlite"):
+            config["db_engine_kwargs"] = _sqlite_arguments()
+            _set_wal(Path(self._database_url.removeprefix("sqlite:///")))
+        return config
+
+
+class _DbosSteps:
+    """The `Steps` of the workflow that runs."""
+
+    async def run(self, name: str, step: Callable[[], Awaitable[int]]) -> int:
+        async def call() -> int:
+            return await step()
+
+        return await DBOS.run_step_async(StepOptions(name=name), call)
+
+
+def _quieten_logging() -> None:
+    """Let our log configuration decide: DBOS adds a handler of its own only if there is none."""
+    logger = logging.getLogger("dbos")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+def _sqlite_arguments() -> dict[str, Any]:
+    """Take the SQLite that comes with pysqlite3 where the system's is too old for DBOS.
+
+    That matters on Python 3.12 and later only, and only there is pysqlite3 a dependency.
+    """
+    old = sqlite3.sqlite_version_info[:2] < _SQLITE_FOR_NEW_PYTHON
+    if not old or importlib.util.find_spec("pysqlite3") is None:
+        return {}
+    return {"module": importlib.import_module("pysqlite3.dbapi2")}
+
+
+def _set_wal(file: Path) -> None:
+    """Write-ahead logging is kept in the file, and makes DBOS half as fast again."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(file)
+    try:
+        connection.execute("PRAGMA journal_mode=wal")
+    finally:
+        connection.close()

@@ -1,0 +1,92 @@
+"""The encoder service, called as bulk work: whoever waits for an answer goes first there."""
+
+import time
+from collections.abc import Sequence
+
+import grpc.aio
+
+from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2, encoder_service_pb2_grpc
+from lookalike.type.v1 import content_pb2
+from lookalike_common.errors import InternalError, LookalikeError
+from lookalike_common.status import error_from_status
+from lookalike_ingest.adapters.grpc_calls import errors_translated
+from lookalike_ingest.encoding import Content, EncoderFacts, PackedVector
+from lookalike_ingest.media_types import Modality
+
+_FACTS_SECONDS = 60.0
+_DEFAULT_ITEMS = 32
+_MODALITIES = {
+    content_pb2.MODALITY_TEXT: Modality.TEXT,
+    content_pb2.MODALITY_IMAGE: Modality.IMAGE,
+    content_pb2.MODALITY_AUDIO: Modality.AUDIO,
+    content_pb2.MODALITY_VIDEO: Modality.VIDEO,
+    content_pb2.MODALITY_MOLECULE: Modality.MOLECULE,
+    content_pb2.MODALITY_SEQUENCE: Modality.SEQUENCE,
+}
+
+
+class EncoderClient:
+    """An `Encoder` over gRPC; facts are remembered for a minute."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = encoder_service_pb2_grpc.EncoderServiceStub(channel)
+        self._facts: dict[str, tuple[float, EncoderFacts]] = {}
+
+    async def describe(self, encoder: str, *, fresh: bool = False) -> EncoderFacts:
+        """Return an encoder's facts, asked for anew if `fresh`."""
+        known = self._facts.get(encoder)
+        if known is not None and not fresh and time.monotonic() - known[0] < _FACTS_SECONDS:
+            return known[1]
+        with errors_translated():
+            reply = await self._stub.GetEncoder(encoder_service_pb2.GetEncoderRequest(name=encoder))
+        facts = _to_facts(reply)
+        self._facts[encoder] = (time.monotonic(), facts)
+        return facts
+
+    async def encode(
+        self, encoder: str, fingerprint: str, contents: Sequence[Content]
+    ) -> Sequence[PackedVector | LookalikeError]:
+        """Return a vector, or why there is none, for each content in order."""
+        request = encoder_service_pb2.EncodeRequest(
+            encoder=encoder,
+            items=[encoder_service_pb2.EncodeItem(content=_to_content(each)) for each in contents],
+            task_type=content_pb2.TASK_TYPE_DOCUMENT,
+            priority=encoder_service_pb2.PRIORITY_BULK,
+            expected_fingerprint=fingerprint,
+        )
+        with errors_translated():
+            reply = await self._stub.Encode(request)
+        if len(reply.results) != len(contents):
+            raise InternalError("the encoder answered with another number of results")
+        return [_to_vector(result) for result in reply.results]
+
+
+def _to_facts(reply: encoder_pb2.Encoder) -> EncoderFacts:
+    limits = reply.limits
+    preferred = limits.preferred_items or _DEFAULT_ITEMS
+    return EncoderFacts(
+        modalities=frozenset(_MODALITIES[each] for each in reply.modalities),
+        preferred_items=min(preferred, limits.max_items or preferred),
+    )
+
+
+def _to_content(content: Content) -> content_pb2.Content:
+    match content.modality:
+        case Modality.IMAGE:
+            return content_pb2.Content(image=content.data, media_type=content.media_type)
+        case Modality.TEXT:
+            return content_pb2.Content(text=content.data.decode())
+        case Modality.MOLECULE:
+            return content_pb2.Content(smiles=content.data.decode())
+        case Modality.SEQUENCE:
+            return content_pb2.Content(sequence=content.data.decode())
+        case _:
+            raise InternalError(f"{content.modality} is encoded by no release yet")
+
+
+def _to_vector(result: encoder_service_pb2.EncodeResult) -> PackedVector | LookalikeError:
+    if result.HasField("error"):
+        return error_from_status(result.error)
+    if not result.item.vectors:
+        return InternalError("the encoder answered without a vector")
+    return result.item.vectors[0].SerializeToString()

@@ -1,0 +1,134 @@
+"""The search service: the only way to the collections."""
+
+from collections.abc import Mapping, Sequence
+
+import grpc.aio
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+from lookalike.search.v1 import (
+    collection_service_pb2,
+    collection_service_pb2_grpc,
+    entity_pb2,
+    entity_service_pb2,
+    entity_service_pb2_grpc,
+)
+from lookalike.type.v1 import outcome_pb2, segment_pb2, vector_pb2
+from lookalike_common.errors import InternalError, LookalikeError
+from lookalike_common.status import error_from_status
+from lookalike_ingest.adapters.grpc_calls import errors_translated
+from lookalike_ingest.entities import (
+    Collection,
+    EntityWrite,
+    StoredEntity,
+    Sweep,
+    VectorField,
+)
+from lookalike_ingest.job import Outcome
+
+_OUTCOMES = {
+    outcome_pb2.OUTCOME_CREATED: Outcome.CREATED,
+    outcome_pb2.OUTCOME_UPDATED: Outcome.UPDATED,
+    outcome_pb2.OUTCOME_UNCHANGED: Outcome.UNCHANGED,
+}
+_DEFAULT_FIELD = "vector"
+
+
+class SearchClient:
+    """An `EntityStore` over gRPC."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._collections = collection_service_pb2_grpc.CollectionServiceStub(channel)
+        self._entities = entity_service_pb2_grpc.EntityServiceStub(channel)
+
+    async def get_collection(self, name: str) -> Collection:
+        """Return a collection and those of its fields that an encoder fills."""
+        with errors_translated():
+            reply = await self._collections.GetCollection(
+                collection_service_pb2.GetCollectionRequest(name=name)
+            )
+        return Collection(
+            name=name,
+            fields=[
+                VectorField(each.name or _DEFAULT_FIELD, each.encoder, each.encoder_fingerprint)
+                for each in reply.vector_fields
+                if each.encoder
+            ],
+        )
+
+    async def find_stored(self, collection: str, ids: Sequence[str]) -> Mapping[str, StoredEntity]:
+        """Return those of the entities that exist, by id."""
+        request = entity_service_pb2.BatchGetEntitiesRequest(
+            collection=collection,
+            names=[_entity_name(collection, each) for each in ids],
+            output_fields=["content_hash", "generation"],
+        )
+        with errors_translated():
+            reply = await self._entities.BatchGetEntities(request)
+        if len(reply.results) != len(ids):
+            raise InternalError("the search service answered with another number of entities")
+        return {
+            identifier: StoredEntity(result.entity.content_hash, result.entity.generation)
+            for identifier, result in zip(ids, reply.results, strict=True)
+            if result.HasField("entity")
+        }
+
+    async def upsert(
+        self, collection: str, entities: Sequence[EntityWrite]
+    ) -> Sequence[Outcome | LookalikeError]:
+        """Write entities; return what became of each, in order."""
+        request = entity_service_pb2.UpsertEntitiesRequest(
+            collection=collection, entities=[_to_entity(collection, each) for each in entities]
+        )
+        with errors_translated():
+            reply = await self._entities.UpsertEntities(request)
+        if len(reply.results) != len(entities):
+            raise InternalError("the search service answered with another number of results")
+        return [_to_outcome(result) for result in reply.results]
+
+    async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
+        """Remove stale entities; return how many there were."""
+        request = entity_service_pb2.DeleteEntitiesRequest(
+            collection=collection,
+            items=[
+                entity_service_pb2.ItemSelector(
+                    item=each.item,
+                    before_generation=each.before_generation,
+                    keep=[_entity_name(collection, kept) for kept in each.keep],
+                )
+                for each in sweeps
+            ],
+        )
+        with errors_translated():
+            reply = await self._entities.DeleteEntities(request)
+        return reply.count
+
+
+def _entity_name(collection: str, identifier: str) -> str:
+    return f"{collection}/entities/{identifier}"
+
+
+def _to_entity(collection: str, entity: EntityWrite) -> entity_pb2.Entity:
+    message = entity_pb2.Entity(
+        name=_entity_name(collection, entity.id),
+        item=entity.item,
+        asset=entity.asset,
+        text=entity.text,
+        content_hash=entity.content_hash,
+        generation=entity.generation,
+        source_uri=entity.source_uri,
+        vectors={
+            name: vector_pb2.Vector.FromString(packed) for name, packed in entity.vectors.items()
+        },
+    )
+    if entity.index:
+        message.segment.CopyFrom(segment_pb2.Segment(index=entity.index))
+    if entity.attributes:
+        message.attributes.CopyFrom(ParseDict(dict(entity.attributes), Struct()))
+    return message
+
+
+def _to_outcome(result: entity_service_pb2.UpsertResult) -> Outcome | LookalikeError:
+    if result.HasField("error"):
+        return error_from_status(result.error)
+    return _OUTCOMES.get(result.entity.outcome, Outcome.UPDATED)

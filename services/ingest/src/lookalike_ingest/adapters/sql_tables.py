@@ -1,0 +1,84 @@
+"""The tables of the job store, for SQLite and PostgreSQL alike.
+
+Times are microseconds since 1970. Counts stand in the job's row and move in the transaction that
+gives an item its outcome; `items.fold` is unique for a job, so that one key is one item.
+"""
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+JOBS = sa.Table(
+    "jobs",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("collection", sa.Text, nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("state", sa.String(32), nullable=False, index=True),
+    sa.Column("state_reason", sa.Text, nullable=False, default=""),
+    sa.Column("problem", sa.Text),
+    sa.Column("total", sa.BigInteger),
+    sa.Column("found", sa.BigInteger, nullable=False, default=0),
+    sa.Column("created", sa.BigInteger, nullable=False, default=0),
+    sa.Column("updated", sa.BigInteger, nullable=False, default=0),
+    sa.Column("unchanged", sa.BigInteger, nullable=False, default=0),
+    sa.Column("skipped", sa.BigInteger, nullable=False, default=0),
+    sa.Column("failed", sa.BigInteger, nullable=False, default=0),
+    sa.Column("written", sa.BigInteger, nullable=False, default=0),
+    sa.Column("removed", sa.BigInteger, nullable=False, default=0),
+    sa.Column("revision", sa.BigInteger, nullable=False, default=1),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Index("jobs_by_tenant", "tenant", "generation"),
+)
+
+ITEMS = sa.Table(
+    "items",
+    METADATA,
+    sa.Column("job", sa.String(64), primary_key=True),
+    sa.Column("ordinal", sa.BigInteger, primary_key=True),
+    sa.Column("fold", sa.LargeBinary(16)),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("source_uri", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("attributes", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("outcome", sa.String(16)),
+    sa.UniqueConstraint("job", "fold", name="items_by_key"),
+    sqlite_with_rowid=False,
+)
+
+FAILURES = sa.Table(
+    "failures",
+    METADATA,
+    sa.Column(
+        "sequence",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("job", sa.String(64), nullable=False),
+    sa.Column("ordinal", sa.BigInteger, nullable=False),
+    sa.Column("item", sa.Text, nullable=False),
+    sa.Column("source_uri", sa.Text, nullable=False),
+    sa.Column("asset", sa.Text, nullable=False),
+    sa.Column("step", sa.String(16), nullable=False),
+    sa.Column("problem", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("failed_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("job", "ordinal", name="failures_once"),
+    sqlite_autoincrement=True,
+)
+
+GENERATIONS = sa.Table(
+    "generations",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+)

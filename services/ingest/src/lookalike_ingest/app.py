@@ -1,0 +1,233 @@
+"""Puts the service together; the only place that constructs its parts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from lookalike.asset.v1 import asset_service_pb2_grpc
+from lookalike.ingest.v1 import ingest_service_pb2_grpc
+from lookalike_common.channels import open_channel
+from lookalike_common.server import GrpcServer, Service
+from lookalike_ingest.adapters.dbos_engine import DbosEngine
+from lookalike_ingest.adapters.encoder_client import EncoderClient
+from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
+from lookalike_ingest.adapters.folder_spool import FolderSpool
+from lookalike_ingest.adapters.search_client import SearchClient
+from lookalike_ingest.adapters.sql_database import SqlDatabase
+from lookalike_ingest.adapters.sql_job_store import SqlJobStore
+from lookalike_ingest.adapters.sql_tables import METADATA
+from lookalike_ingest.asset_store import AssetStore
+from lookalike_ingest.assets import Assets
+from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.encoding import Encoder
+from lookalike_ingest.engine import Work
+from lookalike_ingest.entities import EntityStore
+from lookalike_ingest.expansion import EXPAND, Expansion
+from lookalike_ingest.housekeeping import Housekeeping
+from lookalike_ingest.job_feed import JobFeed
+from lookalike_ingest.job_scope import JobScope
+from lookalike_ingest.jobs import Jobs, JobsLimits
+from lookalike_ingest.patience import Backoff
+from lookalike_ingest.pipeline import Pipeline
+from lookalike_ingest.preparation import Preparation
+from lookalike_ingest.progress import ProgressMeter
+from lookalike_ingest.rpc.assets import SERVICE as ASSET_SERVICE
+from lookalike_ingest.rpc.assets import AssetServicer
+from lookalike_ingest.rpc.ingest import SERVICE as INGEST_SERVICE
+from lookalike_ingest.rpc.ingest import IngestServicer
+from lookalike_ingest.settings import IngestSettings
+from lookalike_ingest.shard import SHARD, ShardWorker
+from lookalike_ingest.sources.listing import Lister
+from lookalike_ingest.sources.roots import Roots
+from lookalike_ingest.sources.zip_directory import ArchiveLimits
+from lookalike_ingest.spool import Spool
+from lookalike_ingest.steps.compare import CompareStep
+from lookalike_ingest.steps.decode import DecodeStep
+from lookalike_ingest.steps.encode import EncodeStep
+from lookalike_ingest.steps.fetch import FetchStep
+from lookalike_ingest.steps.split import WholeSplitter
+from lookalike_ingest.steps.unpack import UnpackStep
+from lookalike_ingest.steps.write import WriteStep
+from lookalike_media import ImageLimits
+
+_EXPANSIONS_AT_ONCE = 2
+FEATURES = ("assets", "files", "items", "zip")
+"""What GetServerInfo names; other sources and splitters end with UNIMPLEMENTED."""
+
+
+@asynccontextmanager
+async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
+    """Yield the server, not yet started; jobs that were left unfinished go on already."""
+    async with AsyncExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(settings.jobs.read_threads, "read"))
+        feed, meter = JobFeed(), ProgressMeter()
+        database = await _open_database(settings, stack)
+        store = SqlJobStore(database, feed)
+        assets = await _open_assets(settings, stack)
+        spool = FolderSpool(settings.data_dir / "spool")
+        roots = Roots(settings.roots)
+        encoder = EncoderClient(await stack.enter_async_context(open_channel(settings.encoder)))
+        entities = SearchClient(await stack.enter_async_context(open_channel(settings.search)))
+        engine = DbosEngine(
+            f"sqlite:///{settings.data_dir / 'engine.sqlite'}",
+            polling_interval=settings.jobs.polling_interval,
+        )
+        scope = JobScope(store, feed, spool, meter, _backoff(settings))
+        pipeline = _pipeline(
+            settings,
+            roots=roots,
+            assets=assets,
+            spool=spool,
+            encoder=encoder,
+            entities=entities,
+            threads=threads,
+        )
+        lister = Lister(roots, assets.open, _archive_limits(settings))
+        expansion = Expansion(
+            scope,
+            store,
+            lister=lister,
+            entities=entities,
+            engine=engine,
+            threads=threads,
+            batch_items=settings.jobs.batch_items,
+            shard_items=settings.jobs.shard_items,
+        )
+        worker = ShardWorker(
+            scope,
+            store,
+            pipeline,
+            entities,
+            meter,
+            limits=_batch_limits(settings),
+            max_attempts=settings.jobs.max_attempts,
+        )
+        jobs = Jobs(
+            store,
+            feed,
+            engine,
+            scope,
+            spool=spool,
+            roots=roots,
+            assets=assets,
+            entities=entities,
+            limits=JobsLimits(max_unfinished=settings.jobs.max_unfinished),
+        )
+        stack.push_async_callback(engine.stop)
+        await engine.start(
+            {
+                EXPAND: Work(expansion.handle, _EXPANSIONS_AT_ONCE),
+                SHARD: Work(worker.handle, settings.jobs.shards_at_once),
+            }
+        )
+        await jobs.resume_all()
+        housekeeping = Housekeeping(store, engine, assets, settings.jobs.retention)
+        _run_beside(stack, housekeeping)
+        yield _server(settings, jobs, meter, assets)
+
+
+async def _open_database(settings: IngestSettings, stack: AsyncExitStack) -> SqlDatabase:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = SqlDatabase(f"sqlite:///{settings.data_dir / 'jobs.sqlite'}", METADATA)
+    stack.push_async_callback(database.close)
+    await database.open()
+    return database
+
+
+async def _open_assets(settings: IngestSettings, stack: AsyncExitStack) -> FolderAssetStore:
+    assets = FolderAssetStore(
+        settings.data_dir / "assets",
+        upload_expiry=settings.assets.upload_expiry,
+        min_free_bytes=settings.assets.min_free_bytes,
+    )
+    stack.push_async_callback(assets.close)
+    await assets.open_folder()
+    return assets
+
+
+def _pipeline(
+    settings: IngestSettings,
+    *,
+    roots: Roots,
+    assets: AssetStore,
+    spool: Spool,
+    encoder: Encoder,
+    entities: EntityStore,
+    threads: ThreadPoolExecutor,
+) -> Pipeline:
+    max_bytes = int(settings.media.max_file_bytes)
+    preparation = Preparation(
+        FetchStep(roots, assets, spool, max_bytes),
+        UnpackStep(roots, assets),
+        DecodeStep(ImageLimits(max_bytes, settings.media.max_pixels)),
+        WholeSplitter(),
+    )
+    return Pipeline(
+        preparation,
+        CompareStep(entities),
+        EncodeStep(encoder, max_request_bytes=int(settings.encoder.max_message_bytes) // 2),
+        WriteStep(entities),
+        encoder=encoder,
+        assets=assets,
+        threads=threads,
+    )
+
+
+def _server(
+    settings: IngestSettings, jobs: Jobs, meter: ProgressMeter, store: AssetStore
+) -> GrpcServer:
+    max_asset_bytes = int(settings.assets.max_bytes)
+    return GrpcServer(
+        settings.server,
+        server_name="ingest",
+        services=[
+            Service(
+                INGEST_SERVICE,
+                ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+                IngestServicer(jobs, meter),
+            ),
+            Service(
+                ASSET_SERVICE,
+                asset_service_pb2_grpc.add_AssetServiceServicer_to_server,
+                AssetServicer(Assets(store, max_bytes=max_asset_bytes)),
+            ),
+        ],
+        features=FEATURES,
+        limits={
+            "max_asset_bytes": max_asset_bytes,
+            "max_file_bytes": int(settings.media.max_file_bytes),
+            "max_pixels": settings.media.max_pixels,
+            "max_archive_members": settings.archives.max_members,
+            "max_archive_bytes": int(settings.archives.max_total_bytes),
+            "max_unfinished_jobs": settings.jobs.max_unfinished,
+        },
+    )
+
+
+def _run_beside(stack: AsyncExitStack, housekeeping: Housekeeping) -> None:
+    """Keep house until the stack closes."""
+    task = asyncio.create_task(housekeeping.run())
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(stop)
+
+
+def _backoff(settings: IngestSettings) -> Backoff:
+    return Backoff(settings.jobs.retry_delay, settings.jobs.max_retry_delay)
+
+
+def _batch_limits(settings: IngestSettings) -> BatchLimits:
+    return BatchLimits(settings.jobs.batch_items, int(settings.jobs.batch_bytes))
+
+
+def _archive_limits(settings: IngestSettings) -> ArchiveLimits:
+    return ArchiveLimits(
+        members=settings.archives.max_members,
+        member_bytes=int(settings.media.max_file_bytes),
+        total_bytes=int(settings.archives.max_total_bytes),
+        ratio=settings.archives.max_ratio,
+    )

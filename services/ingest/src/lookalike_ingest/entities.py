@@ -1,0 +1,80 @@
+"""What the pipeline needs of the search service: collections to read, entities to write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lookalike_common.errors import LookalikeError
+from lookalike_ingest.encoding import PackedVector
+from lookalike_ingest.job import Attributes, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class VectorField:
+    """One vector field that an encoder fills."""
+
+    name: str
+    encoder: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection under the name that the job used."""
+
+    name: str
+    fields: Sequence[VectorField]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntity:
+    """What is known of an entity that is there already."""
+
+    content_hash: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntityWrite:
+    """One entity to write."""
+
+    id: str
+    item: str
+    index: int
+    """Its place among the parts of its item; 0 is written last."""
+    content_hash: str
+    generation: int
+    vectors: Mapping[str, PackedVector]
+    asset: str = ""
+    """`assets/{asset}`, or empty."""
+    text: str = ""
+    attributes: Attributes = field(default_factory=dict)
+    source_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Remove what older generations left of an item."""
+
+    item: str
+    before_generation: int
+    keep: Sequence[str]
+    """Entity ids to leave alone."""
+
+
+class EntityStore(Protocol):
+    """Collections and their entities. Errors are those of `lookalike_common.errors`."""
+
+    async def get_collection(self, name: str) -> Collection:
+        """Return a collection. Raises NotFoundError."""
+
+    async def find_stored(self, collection: str, ids: Sequence[str]) -> Mapping[str, StoredEntity]:
+        """Return those of the entities that exist, by id."""
+
+    async def upsert(
+        self, collection: str, entities: Sequence[EntityWrite]
+    ) -> Sequence[Outcome | LookalikeError]:
+        """Write entities; return what became of each, in order."""
+
+    async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
+        """Remove stale entities; return how many there were."""

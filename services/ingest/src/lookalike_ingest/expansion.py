@@ -1,0 +1,104 @@
+"""The first task of a job: find its items, then cut them into shards."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+
+from lookalike_common.errors import LookalikeError
+from lookalike_ingest.engine import JobEngine, Steps, Task
+from lookalike_ingest.entities import EntityStore
+from lookalike_ingest.job import Job, NewItem
+from lookalike_ingest.job_scope import JobScope
+from lookalike_ingest.job_store import JobStore
+from lookalike_ingest.shard import SHARD
+from lookalike_ingest.sources.listing import Lister
+from lookalike_ingest.steps.step import JobFailedError
+
+EXPAND = "expand"
+_LISTED_AT_ONCE = 500
+_SHARDS_FOR_EVEN_LOAD = 4
+
+
+class Expansion:
+    """Handles `expand` tasks."""
+
+    def __init__(
+        self,
+        scope: JobScope,
+        store: JobStore,
+        *,
+        lister: Lister,
+        entities: EntityStore,
+        engine: JobEngine,
+        threads: ThreadPoolExecutor,
+        batch_items: int,
+        shard_items: int,
+    ) -> None:
+        self._scope = scope
+        self._store = store
+        self._lister = lister
+        self._entities = entities
+        self._engine = engine
+        self._threads = threads
+        self._batch_items = batch_items
+        self._shard_items = shard_items
+
+    async def handle(self, task: Task, steps: Steps) -> None:
+        """Find the items, then submit the shards."""
+        find = partial(self._scope.guard, task.job, self._find_items)
+        shard_items = await steps.run("find", find)
+        submit = partial(self._submit_shards, task.job, shard_items)
+        await steps.run("submit", partial(self._scope.guard, task.job, submit))
+
+    async def _find_items(self, job: Job) -> int:
+        """Write all items into the store; return how many make a shard, 0 for nothing to do."""
+        with self._scope.identity(job):
+            ended = await self._scope.while_alive(job.id, self._list(job))
+        if ended is None or ended.state.final:
+            await self._scope.settle(ended or await self._store.load(job.id))
+            return 0
+        return self._choose_shard_items(ended.counts.total or 0)
+
+    async def _list(self, job: Job) -> Job:
+        job = await self._store.begin_expansion(job.id)
+        if job.counts.total is not None:
+            return job
+        await self._check_collection(job)
+        found = self._lister.list_items(job)
+        while items := await self._take(found):
+            await self._store.add_items(job.id, items)
+        return await self._store.end_expansion(job.id)
+
+    async def _check_collection(self, job: Job) -> None:
+        get = partial(self._entities.get_collection, job.spec.collection)
+        patience = self._scope.patience(
+            on_wait=partial(self._store.set_waiting, job.id),
+            on_resume=partial(self._store.set_running, job.id),
+        )
+        try:
+            await patience.call("search", get)
+        except LookalikeError as error:
+            raise JobFailedError(error) from error
+
+    async def _take(self, found: Iterator[NewItem]) -> Sequence[NewItem]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, lambda: list(islice(found, _LISTED_AT_ONCE))
+        )
+
+    def _choose_shard_items(self, total: int) -> int:
+        """Make shards small enough that a small job also keeps all workers busy."""
+        even = math.ceil(total / _SHARDS_FOR_EVEN_LOAD)
+        return max(1, min(max(even, self._batch_items), self._shard_items))
+
+    async def _submit_shards(self, job_id: str, shard_items: int, job: Job) -> int:
+        total = job.counts.total or 0
+        if not shard_items:
+            return 0
+        for first in range(0, total, shard_items):
+            last = min(first + shard_items, total) - 1
+            await self._engine.submit(Task(SHARD, job_id, first, last))
+        return total

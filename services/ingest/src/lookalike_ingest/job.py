@@ -1,0 +1,217 @@
+"""What a job is: what was asked for, how it stands, and what became of its items.
+
+The model knows no database and no protocol. Its one invariant: once a job is final and its items
+were all found, created, updated, unchanged, skipped and failed ones add up to the total.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from lookalike_ingest.places import Place
+from lookalike_ingest.problem import Problem
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Attributes: TypeAlias = Mapping[str, Json]
+
+
+class JobState(StrEnum):
+    """Where a job stands. The last four are final."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    PAUSED = "PAUSED"
+    SUCCEEDED = "SUCCEEDED"
+    SUCCEEDED_WITH_FAILURES = "SUCCEEDED_WITH_FAILURES"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def final(self) -> bool:
+        """Whether a job in this state never moves again."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset(
+    {
+        JobState.SUCCEEDED,
+        JobState.SUCCEEDED_WITH_FAILURES,
+        JobState.FAILED,
+        JobState.CANCELLED,
+    }
+)
+
+
+class Outcome(StrEnum):
+    """What became of one item; an item has one, once."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many items came to which outcome."""
+
+    total: int | None = None
+    """Items there are; None while they are still being found."""
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        """Items that have an outcome."""
+        return self.created + self.updated + self.unchanged + self.skipped + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSource:
+    """Files, folders and archives by their URIs, narrowed by globs over relative paths."""
+
+    uris: Sequence[str]
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GivenItem:
+    """One item of a request, without its bytes."""
+
+    place: Place
+    sha256: str
+    """Of its bytes, in hex."""
+    key: str = ""
+    """The caller's key; empty for the hash."""
+    source_uri: str = ""
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsSource:
+    """Items given in the request."""
+
+    items: Sequence[GivenItem]
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """How a job goes about it."""
+
+    stop_on_error: bool = False
+    dry_run: bool = False
+    discard_assets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What was asked for."""
+
+    collection: str
+    """`collections/{collection}`, or an alias in its place."""
+    source: FilesSource | ItemsSource
+    options: JobOptions = JobOptions()
+    attributes: Attributes = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as it stands."""
+
+    id: str
+    tenant: str
+    request_id: str
+    spec: JobSpec
+    generation: int
+    """What its entities carry; strictly rising from job to job."""
+    created_at: datetime
+    state: JobState = JobState.PENDING
+    state_reason: str = ""
+    problem: Problem | None = None
+    counts: Counts = Counts()
+    written: int = 0
+    """Entities written."""
+    removed: int = 0
+    """Entities of older generations removed."""
+    revision: int = 1
+    """Rises with every change; what WatchJob calls the offset."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """`jobs/{job}`."""
+        return f"jobs/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemProblem:
+    """Where and why an item failed."""
+
+    step: str
+    """`fetch`, `unpack`, `decode`, `split`, `encode` or `write`."""
+    problem: Problem
+    asset: str = ""
+    """`assets/{asset}`, if the item came that far."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """One item as found in its source; some have their outcome at once."""
+
+    key: str
+    source_uri: str
+    place: Place
+    size: int
+    """Bytes that its source says it has."""
+    attributes: Attributes = field(default_factory=dict)
+    outcome: Outcome | None = None
+    problem: ItemProblem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item whose turn has come."""
+
+    ordinal: int
+    """Its number in the job, from 0."""
+    key: str
+    source_uri: str
+    place: Place
+    size: int
+    attributes: Attributes
+    attempts: int
+    """Tries so far, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What became of one item."""
+
+    ordinal: int
+    outcome: Outcome
+    written: int = 0
+    """Entities written for it."""
+    problem: ItemProblem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailure:
+    """One item that failed, as listed."""
+
+    sequence: int
+    """Rises in the order of failing."""
+    item: str
+    source_uri: str
+    problem: ItemProblem
+    attempts: int
+    failed_at: datetime

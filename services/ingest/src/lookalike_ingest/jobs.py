@@ -1,0 +1,308 @@
+"""What callers can do with jobs, free of any protocol.
+
+`create` does little whatever the size of the job: it checks what can be checked at a glance, keeps
+the bytes that came along, and writes one row; all else is the engine's.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from lookalike_common.errors import (
+    LookalikeError,
+    NotFoundError,
+    OutOfRangeError,
+)
+from lookalike_ingest.asset_store import AssetStore, asset_name
+from lookalike_ingest.content_hash import canonical_json
+from lookalike_ingest.engine import JobEngine, Task
+from lookalike_ingest.entities import EntityStore
+from lookalike_ingest.expansion import EXPAND
+from lookalike_ingest.job import (
+    Attributes,
+    FilesSource,
+    GivenItem,
+    ItemFailure,
+    ItemsSource,
+    Job,
+    JobOptions,
+    JobSpec,
+    JobState,
+)
+from lookalike_ingest.job_feed import JobFeed
+from lookalike_ingest.job_scope import JobScope
+from lookalike_ingest.job_store import JobStore, NewJob
+from lookalike_ingest.patience import TRANSIENT
+from lookalike_ingest.places import AssetPlace, SpooledContent, SpoolPlace, place_to_text
+from lookalike_ingest.sources.roots import Roots
+from lookalike_ingest.spool import Spool
+
+_ASSETS = "assets/"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBytes:
+    """Bytes that came in the request."""
+
+    data: bytes
+    content: SpooledContent
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedItem:
+    """One item of a request: bytes, or the SHA-256 of an asset."""
+
+    content: GivenBytes | AssetPlace
+    key: str = ""
+    source_uri: str = ""
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a caller asks for."""
+
+    collection: str
+    source: FilesSource | Sequence[RequestedItem]
+    options: JobOptions = field(default_factory=JobOptions)
+    attributes: Attributes = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobsLimits:
+    """How much is accepted, and how long things may take."""
+
+    max_unfinished: int = 1000
+    check_deadline: timedelta = timedelta(seconds=0.25)
+    """For a look at the collection; without an answer the job is accepted, and looks again."""
+    watch_interval: timedelta = timedelta(seconds=0.1)
+    """At most so often a follower is told of changes."""
+    look_interval: timedelta = timedelta(seconds=0.5)
+    """So often a follower looks for changes made by other processes."""
+
+
+class Jobs:
+    """Creates, shows, follows and cancels jobs."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        feed: JobFeed,
+        engine: JobEngine,
+        scope: JobScope,
+        *,
+        spool: Spool,
+        roots: Roots,
+        assets: AssetStore,
+        entities: EntityStore,
+        limits: JobsLimits,
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._engine = engine
+        self._scope = scope
+        self._spool = spool
+        self._roots = roots
+        self._assets = assets
+        self._entities = entities
+        self._limits = limits
+
+    async def create(self, tenant: str, request: JobRequest) -> Job:
+        """Accept a job, or return the one that the same request made before.
+
+        Raises what `JobStore.create` raises; LocationNotAllowedError, NotFoundError or
+        InvalidArgumentError for a source, with its field; NotFoundError for the collection.
+        """
+        job_id = _job_id(tenant, request.request_id or uuid.uuid4().hex)
+        spec, pieces = await asyncio.to_thread(_specify, request)
+        if await self._store.find(tenant, job_id) is None:
+            await self._check_source(tenant, request.source)
+            await self._check_collection(request.collection)
+            if pieces:
+                await self._spool.write(job_id, pieces)
+        new = NewJob(job_id, tenant, request.request_id, _digest(spec), spec)
+        job = await self._store.create(new, max_unfinished=self._limits.max_unfinished)
+        if not job.state.final:
+            await self._engine.submit(Task(EXPAND, job.id))
+        return job
+
+    async def get(self, tenant: str, job_id: str) -> Job:
+        """Return a job. Raises NotFoundError."""
+        job = await self._store.find(tenant, job_id)
+        if job is None:
+            raise NotFoundError(
+                "no such job, or its retention has passed",
+                resource_type="lookalike/Job",
+                resource_name=f"jobs/{job_id}",
+            )
+        return job
+
+    async def list_page(
+        self,
+        tenant: str,
+        *,
+        states: Sequence[JobState],
+        collection: str,
+        before_generation: int | None,
+        size: int,
+    ) -> Sequence[Job]:
+        """Return jobs older than a generation, newest first."""
+        return await self._store.list_jobs(
+            tenant,
+            states=states,
+            collection=collection,
+            before_generation=before_generation,
+            limit=size,
+        )
+
+    async def cancel(self, tenant: str, job_id: str) -> Job:
+        """Stop a job for good; a final one stays as it is. Raises NotFoundError."""
+        job = await self.get(tenant, job_id)
+        if not job.state.final:
+            job = await self._store.end(job_id, JobState.CANCELLED)
+            await self._engine.cancel(job_id)
+            await self._scope.settle(job)
+        return job
+
+    async def watch(self, tenant: str, job_id: str, after: int) -> AsyncIterator[Job]:
+        """Yield the job whenever its revision rose above `after`; end behind its final state.
+
+        Raises NotFoundError, or OutOfRangeError for a revision that was never reached.
+        """
+        with self._feed.subscribe(job_id) as subscription:
+            job = await self.get(tenant, job_id)
+            if after > job.revision:
+                raise OutOfRangeError(f"the job stands at {job.revision}", field="offset")
+            while True:
+                if job.revision > after:
+                    after = job.revision
+                    yield job
+                if job.state.final:
+                    return
+                await asyncio.sleep(self._limits.watch_interval.total_seconds())
+                await subscription.wait(self._limits.look_interval)
+                job = await self.get(tenant, job_id)
+
+    async def list_failures(
+        self, tenant: str, job_id: str, *, after: int, size: int
+    ) -> Sequence[ItemFailure]:
+        """Return failed items behind a sequence number. Raises NotFoundError."""
+        await self.get(tenant, job_id)
+        return await self._store.list_failures(job_id, after=after, limit=size)
+
+    async def resume_all(self) -> None:
+        """Submit all unfinished jobs again, in case a crash came before the engine knew them."""
+        unfinished = await self._store.list_unfinished()
+        await self._spool.keep_only(unfinished)
+        for job_id in unfinished:
+            await self._engine.submit(Task(EXPAND, job_id))
+
+    async def _check_source(
+        self, tenant: str, source: FilesSource | Sequence[RequestedItem]
+    ) -> None:
+        if isinstance(source, FilesSource):
+            for index, uri in enumerate(source.uris):
+                try:
+                    await self._check_uri(tenant, uri)
+                except LookalikeError as error:
+                    raise error.at(f"job.files.uris[{index}]") from error
+            return
+        for index, item in enumerate(source):
+            if isinstance(item.content, AssetPlace):
+                await self._check_asset(
+                    tenant, item.content.sha256, f"job.items.items[{index}].content.asset"
+                )
+
+    async def _check_uri(self, tenant: str, uri: str) -> None:
+        if uri.startswith(_ASSETS):
+            await self._check_asset(tenant, uri.removeprefix(_ASSETS), "")
+        else:
+            await asyncio.to_thread(self._roots.resolve_uri, uri)
+
+    async def _check_asset(self, tenant: str, sha256: str, field_path: str) -> None:
+        if await self._assets.find(tenant, sha256) is None:
+            raise NotFoundError(
+                "no such asset",
+                field=field_path,
+                resource_type="lookalike/Asset",
+                resource_name=asset_name(sha256),
+            )
+
+    async def _check_collection(self, name: str) -> None:
+        """Refuse an unknown collection; whatever else is wrong, the job itself finds out."""
+        try:
+            async with asyncio.timeout(self._limits.check_deadline.total_seconds()):
+                await self._entities.get_collection(name)
+        except (*TRANSIENT, TimeoutError):
+            return
+        except NotFoundError as error:
+            raise error.at("job.collection") from error
+
+
+def _job_id(tenant: str, request_id: str) -> str:
+    total = hashlib.sha256()
+    for part in (tenant.encode(), request_id.encode()):
+        total.update(len(part).to_bytes(8, "big") + part)
+    return total.hexdigest()[:32]
+
+
+def _specify(request: JobRequest) -> tuple[JobSpec, Sequence[bytes]]:
+    """Return what was asked for, with bytes replaced by their place in the spool, and the bytes."""
+    source: FilesSource | ItemsSource
+    pieces: dict[str, tuple[int, bytes]] = {}
+    if isinstance(request.source, FilesSource):
+        source = request.source
+    else:
+        source = ItemsSource([_give_place(item, pieces) for item in request.source])
+    spec = JobSpec(request.collection, source, request.options, request.attributes, request.labels)
+    return spec, [data for _, data in pieces.values()]
+
+
+def _give_place(item: RequestedItem, pieces: dict[str, tuple[int, bytes]]) -> GivenItem:
+    """Keep equal bytes once, one piece after the other."""
+    if isinstance(item.content, AssetPlace):
+        sha256 = item.content.sha256
+        return GivenItem(item.content, sha256, item.key, item.source_uri, item.attributes)
+    data = item.content.data
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 not in pieces:
+        last_offset, last = next(reversed(pieces.values()), (0, b""))
+        pieces[sha256] = (last_offset + len(last), data)
+    place = SpoolPlace(pieces[sha256][0], len(data), item.content.content)
+    return GivenItem(place, sha256, item.key, item.source_uri, item.attributes)
+
+
+def _digest(spec: JobSpec) -> str:
+    """Digest everything that was asked for."""
+    source = spec.source
+    if isinstance(source, FilesSource):
+        asked: Sequence[str] = [*source.uris, "+", *source.include, "-", *source.exclude]
+    else:
+        asked = [
+            part
+            for item in source.items
+            for part in (
+                place_to_text(item.place),
+                item.sha256,
+                item.key,
+                item.source_uri,
+                canonical_json(item.attributes),
+            )
+        ]
+    options = spec.options
+    total = hashlib.sha256()
+    for part in (
+        spec.collection,
+        canonical_json(spec.attributes),
+        canonical_json(dict(spec.labels)),
+        f"{options.stop_on_error}{options.dry_run}{options.discard_assets}",
+        *asked,
+    ):
+        data = part.encode()
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()

@@ -1,0 +1,86 @@
+"""Tells what bytes are by how they begin, and what a file's name claims to be.
+
+Enough to decide whether an item is for the collection at all; whether it can be decoded is found
+out by `lookalike_media` and the encoder.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+PREFIX_BYTES = 64
+"""How many bytes `detect_media` looks at."""
+
+
+class Modality(StrEnum):
+    """What a piece of content is made of."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    MOLECULE = "molecule"
+    SEQUENCE = "sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """An IANA media type and the modality it stands for, if any."""
+
+    name: str
+    modality: Modality | None
+
+
+UNKNOWN = MediaType("application/octet-stream", None)
+ZIP = MediaType("application/zip", None)
+
+_SIGNATURES: tuple[tuple[int, bytes, MediaType], ...] = (
+    (0, b"\xff\xd8\xff", MediaType("image/jpeg", Modality.IMAGE)),
+    (0, b"\x89PNG\r\n\x1a\n", MediaType("image/png", Modality.IMAGE)),
+    (0, b"GIF8", MediaType("image/gif", Modality.IMAGE)),
+    (8, b"WEBP", MediaType("image/webp", Modality.IMAGE)),
+    (0, b"II*\0", MediaType("image/tiff", Modality.IMAGE)),
+    (0, b"MM\0*", MediaType("image/tiff", Modality.IMAGE)),
+    (4, b"ftypavif", MediaType("image/avif", Modality.IMAGE)),
+    (4, b"ftypavis", MediaType("image/avif", Modality.IMAGE)),
+    (4, b"ftypheic", MediaType("image/heic", Modality.IMAGE)),
+    (4, b"ftypmif1", MediaType("image/heif", Modality.IMAGE)),
+    (4, b"ftypM4A", MediaType("audio/mp4", Modality.AUDIO)),
+    (4, b"ftyp", MediaType("video/mp4", Modality.VIDEO)),
+    (0, b"\x1aE\xdf\xa3", MediaType("video/x-matroska", Modality.VIDEO)),
+    (8, b"AVI ", MediaType("video/x-msvideo", Modality.VIDEO)),
+    (8, b"WAVE", MediaType("audio/wav", Modality.AUDIO)),
+    (0, b"fLaC", MediaType("audio/flac", Modality.AUDIO)),
+    (0, b"OggS", MediaType("audio/ogg", Modality.AUDIO)),
+    (0, b"ID3", MediaType("audio/mpeg", Modality.AUDIO)),
+    (0, b"PK\x03\x04", ZIP),
+    (0, b"PK\x05\x06", ZIP),
+    (0, b"%PDF-", MediaType("application/pdf", None)),
+    (0, b"BM", MediaType("image/bmp", Modality.IMAGE)),
+)
+"""Where a signature stands, the signature, and what it means; longer ones before shorter ones."""
+
+_SUFFIXES = {
+    Modality.IMAGE: (
+        ".avif .bmp .dib .gif .heic .heif .jfif .jpe .jpeg .jpg .png .tif .tiff .webp"
+    ),
+    Modality.AUDIO: ".aac .flac .m4a .mp3 .oga .ogg .opus .wav",
+    Modality.VIDEO: ".avi .m4v .mkv .mov .mp4 .mpeg .mpg .webm .wmv",
+    Modality.TEXT: ".md .rst .text .txt",
+}
+_BY_SUFFIX = {
+    suffix: modality for modality, suffixes in _SUFFIXES.items() for suffix in suffixes.split()
+}
+
+
+def detect_media(prefix: bytes) -> MediaType:
+    """Return the media type of bytes that begin with `prefix`."""
+    for offset, signature, media_type in _SIGNATURES:
+        if prefix.startswith(signature, offset):
+            return media_type
+    return UNKNOWN
+
+
+def claimed_modality(name: str) -> Modality | None:
+    """Return what a file of this name should be, or None where the name does not say."""
+    return _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())

@@ -1,0 +1,1 @@
+"""One module per proto service: proto in, proto out."""

@@ -1,0 +1,97 @@
+"""`lookalike.ingest.v1.IngestService`."""
+
+from collections.abc import AsyncIterator
+
+from lookalike.ingest.v1 import ingest_service_pb2 as pb
+from lookalike.ingest.v1 import job_pb2
+from lookalike_common.context import current_context
+from lookalike_common.ids import parse_name
+from lookalike_common.paging import decode_page_token, encode_page_token
+from lookalike_common.status import to_status
+from lookalike_ingest.convert import from_job, from_states, to_failure, to_job
+from lookalike_ingest.job import Job
+from lookalike_ingest.jobs import Jobs
+from lookalike_ingest.progress import ProgressMeter
+
+SERVICE = "lookalike.ingest.v1.IngestService"
+_DEFAULT_PAGE = 100
+
+
+class IngestServicer:
+    """Answers from `Jobs`."""
+
+    def __init__(self, jobs: Jobs, meter: ProgressMeter) -> None:
+        self._jobs = jobs
+        self._meter = meter
+
+    async def CreateJob(  # noqa: N802 - the name of the rpc
+        self, request: pb.CreateJobRequest, _context: object
+    ) -> job_pb2.Job:
+        """Accept a job."""
+        tenant = current_context().tenant
+        return self._to_job(await self._jobs.create(tenant, from_job(request.job)))
+
+    async def GetJob(  # noqa: N802 - the name of the rpc
+        self, request: pb.GetJobRequest, _context: object
+    ) -> job_pb2.Job:
+        """Show one job."""
+        return self._to_job(await self._jobs.get(*_own(request.name)))
+
+    async def ListJobs(  # noqa: N802 - the name of the rpc
+        self, request: pb.ListJobsRequest, _context: object
+    ) -> pb.ListJobsResponse:
+        """List jobs, newest first."""
+        tenant = current_context().tenant
+        bound = ("jobs", tenant, list(request.states), request.collection)
+        position = decode_page_token(request.page_token, *bound)
+        size = request.page_size or _DEFAULT_PAGE
+        jobs = await self._jobs.list_page(
+            tenant,
+            states=from_states(request.states),
+            collection=request.collection,
+            before_generation=int(position[0] or 0) if position else None,
+            size=size + 1,
+        )
+        more = len(jobs) > size
+        page = jobs[:size]
+        return pb.ListJobsResponse(
+            jobs=[self._to_job(job, brief=True) for job in page],
+            next_page_token=encode_page_token([page[-1].generation], *bound) if more else "",
+        )
+
+    async def CancelJob(  # noqa: N802 - the name of the rpc
+        self, request: pb.CancelJobRequest, _context: object
+    ) -> job_pb2.Job:
+        """Stop a job for good."""
+        return self._to_job(await self._jobs.cancel(*_own(request.name)))
+
+    async def WatchJob(  # noqa: N802 - the name of the rpc
+        self, request: pb.WatchJobRequest, _context: object
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        """Report a job whenever it moved."""
+        async for job in self._jobs.watch(*_own(request.name), request.offset):
+            yield pb.WatchJobResponse(offset=job.revision, job=self._to_job(job, brief=True))
+
+    async def ListJobFailures(  # noqa: N802 - the name of the rpc
+        self, request: pb.ListJobFailuresRequest, _context: object
+    ) -> pb.ListJobFailuresResponse:
+        """List the items that failed, in the order of failing."""
+        tenant, job_id = _own(request.name)
+        position = decode_page_token(request.page_token, "failures", request.name)
+        size = request.page_size or _DEFAULT_PAGE
+        after = int(position[0] or 0) if position else 0
+        found = await self._jobs.list_failures(tenant, job_id, after=after, size=size + 1)
+        page, more = found[:size], len(found) > size
+        token = encode_page_token([page[-1].sequence], "failures", request.name) if more else ""
+        return pb.ListJobFailuresResponse(
+            failures=[to_failure(each, job_id, to_status) for each in page],
+            next_page_token=token,
+        )
+
+    def _to_job(self, job: Job, *, brief: bool = False) -> job_pb2.Job:
+        return to_job(job, self._meter.measure(job), to_status, brief=brief)
+
+
+def _own(name: str) -> tuple[str, str]:
+    """Return the caller's tenant, and the id in a job's name."""
+    return current_context().tenant, parse_name(name, "jobs")[0]

@@ -1,0 +1,118 @@
+"""Settings of the ingest service: `LOOKALIKE_INGEST__…`."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import ByteSize, Field
+
+from lookalike_common.settings import (
+    Frozen,
+    Port,
+    PositiveDuration,
+    ServerSettings,
+    ServiceSettings,
+    TargetSettings,
+)
+
+
+def default_data_dir() -> Path:
+    """Return the service's folder in the user's data folder."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "lookalike" / "ingest"
+
+
+class IngestServerSettings(ServerSettings):
+    """The gRPC server, with ingest's ports."""
+
+    port: Port = 50053
+    """Port to bind; 0 takes a free one."""
+    metrics_port: Port | None = 9103
+    """Port of the Prometheus endpoint on the same host; 0 takes a free one, None is off."""
+
+
+class JobSettings(Frozen):
+    """How jobs are worked on."""
+
+    batch_items: int = Field(default=32, ge=1, le=1000)
+    """Items that are fetched, encoded and written together."""
+    batch_bytes: ByteSize = ByteSize(32 << 20)
+    """Their bytes; one larger item still makes a batch of its own."""
+    shard_items: int = Field(default=500, ge=1, le=1000)
+    """Items of one durable task at most."""
+    shards_at_once: int = Field(default=2, ge=1)
+    """Durable tasks worked on at once; two keep the encoder busy while files are read."""
+    read_threads: int = Field(default=4, ge=1)
+    """Threads that read, unpack and check files."""
+    max_attempts: int = Field(default=5, ge=3)
+    """An item on which the service stopped so often is given up."""
+    max_unfinished: int = Field(default=1000, ge=1)
+    """Jobs waiting or running; more are refused."""
+    retry_delay: PositiveDuration = timedelta(seconds=0.1)
+    """Wait after the first failure of another service; doubled after each further one."""
+    max_retry_delay: PositiveDuration = timedelta(seconds=5)
+    """Longest wait between two tries."""
+    retention: PositiveDuration = timedelta(days=30)
+    """How long ended jobs are remembered."""
+    polling_interval: PositiveDuration = timedelta(seconds=0.1)
+    """How often the queues of tasks are looked at."""
+
+
+class MediaSettings(Frozen):
+    """How large items may be."""
+
+    max_file_bytes: ByteSize = ByteSize(32 << 20)
+    """Bytes of one file or member of an archive."""
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    """Width times height of an image, as its header declares them."""
+
+
+class ArchiveSettings(Frozen):
+    """What an archive may hold."""
+
+    max_members: int = Field(default=100_000, ge=1)
+    """Members."""
+    max_total_bytes: ByteSize = ByteSize(64 << 30)
+    """Bytes of all members together, unpacked."""
+    max_ratio: int = Field(default=200, ge=1)
+    """How many times larger than packed a member may be."""
+
+
+class AssetSettings(Frozen):
+    """How originals are kept."""
+
+    max_bytes: ByteSize = ByteSize(64 << 30)
+    """Bytes of one uploaded asset."""
+    upload_expiry: PositiveDuration = timedelta(hours=24)
+    """An upload that nothing was added to for so long is forgotten."""
+    min_free_bytes: ByteSize = ByteSize(64 << 20)
+    """Room that is left on the disk."""
+
+
+class IngestSettings(ServiceSettings):
+    """Everything that can be set."""
+
+    model_config = ServiceSettings.configured("LOOKALIKE_INGEST__")
+
+    server: IngestServerSettings = IngestServerSettings()
+    """The gRPC server."""
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Where jobs and assets are kept."""
+    roots: tuple[Path, ...] = ()
+    """Folders that jobs may read, as a JSON list; none by default."""
+    encoder: TargetSettings = TargetSettings(
+        address="127.0.0.1:50051", deadline=timedelta(seconds=120)
+    )
+    """The encoder service."""
+    search: TargetSettings = TargetSettings(
+        address="127.0.0.1:50052", deadline=timedelta(seconds=60)
+    )
+    """The search service."""
+    jobs: JobSettings = JobSettings()
+    """How jobs are worked on."""
+    media: MediaSettings = MediaSettings()
+    """How large items may be."""
+    archives: ArchiveSettings = ArchiveSettings()
+    """What an archive may hold."""
+    assets: AssetSettings = AssetSettings()
+    """How originals are kept."""

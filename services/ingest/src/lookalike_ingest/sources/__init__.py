@@ -1,0 +1,1 @@
+"""Where items come from: files under configured roots, archives, bytes given in a request."""

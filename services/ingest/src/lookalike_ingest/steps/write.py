@@ -1,0 +1,121 @@
+"""Step 6: entities into the collection, so that at no moment anything stale can stay.
+
+First all parts of an item but the first, then older generations of the item are swept away, then
+its segment 0 as the commit record. A crash anywhere in between leaves the old segment 0, or none:
+the item counts as not written, and the next run repeats all of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lookalike_common.errors import LookalikeError
+from lookalike_ingest.batching import cut
+from lookalike_ingest.bisection import Bisection
+from lookalike_ingest.entities import EntityStore, EntityWrite, Sweep
+from lookalike_ingest.job import Outcome
+from lookalike_ingest.patience import Patience
+from lookalike_ingest.steps.step import JobFailedError, StepError
+
+_MAX_ENTITIES = 100
+"""Entities in a request: validating more takes the server too long at a stretch."""
+_MAX_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WriteInput:
+    """The entities of some items: for each item those of its parts, the first one first."""
+
+    collection: str
+    generation: int
+    items: Sequence[Sequence[EntityWrite]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An item that is in the collection."""
+
+    outcome: Outcome
+    entities: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOutput:
+    """What became of the items, in order, and how many stale entities went."""
+
+    results: Sequence[Written | LookalikeError]
+    removed: int
+
+
+class WriteError(StepError):
+    """The search service refused the item."""
+
+    step = "write"
+
+
+class WriteStep:
+    """Writes batches."""
+
+    def __init__(self, entities: EntityStore) -> None:
+        self._entities = entities
+
+    async def run(self, batch: WriteInput, patience: Patience) -> WriteOutput:
+        """Write items. Raises JobFailedError, such as when the collection is gone."""
+        results: dict[int, Written | LookalikeError] = {}
+        await self._write_later_parts(batch, results, patience)
+        good = [index for index in range(len(batch.items)) if index not in results]
+        removed = await self._sweep(batch, good, patience)
+        outcomes = await self._upsert(
+            batch.collection, [batch.items[index][0] for index in good], patience
+        )
+        for index, outcome in zip(good, outcomes, strict=True):
+            if isinstance(outcome, LookalikeError):
+                results[index] = outcome
+            else:
+                results[index] = Written(outcome, len(batch.items[index]))
+        return WriteOutput([results[index] for index in range(len(batch.items))], removed)
+
+    async def _write_later_parts(
+        self,
+        batch: WriteInput,
+        results: dict[int, Written | LookalikeError],
+        patience: Patience,
+    ) -> None:
+        """Write all segments but the first; an item of which one is refused is given up."""
+        owners = [
+            (index, entity) for index, entities in enumerate(batch.items) for entity in entities[1:]
+        ]
+        outcomes = await self._upsert(batch.collection, [entity for _, entity in owners], patience)
+        for (index, _), outcome in zip(owners, outcomes, strict=True):
+            if isinstance(outcome, LookalikeError):
+                results.setdefault(index, outcome)
+
+    async def _sweep(self, batch: WriteInput, indices: Sequence[int], patience: Patience) -> int:
+        sweeps = [
+            Sweep(entities[0].item, batch.generation, [entities[0].id])
+            for entities in (batch.items[index] for index in indices)
+        ]
+        if not sweeps:
+            return 0
+        try:
+            return await patience.call(
+                "search", lambda: self._entities.sweep(batch.collection, sweeps)
+            )
+        except LookalikeError as error:
+            raise JobFailedError(error) from error
+
+    async def _upsert(
+        self, collection: str, entities: Sequence[EntityWrite], patience: Patience
+    ) -> Sequence[Outcome | LookalikeError]:
+        bisection = Bisection("search", patience)
+        outcomes: list[Outcome | LookalikeError] = []
+
+        async def call(items: Sequence[EntityWrite]) -> Sequence[Outcome | LookalikeError]:
+            return await self._entities.upsert(collection, items)
+
+        for run in cut([_size_of(each) for each in entities], _MAX_ENTITIES, _MAX_BYTES):
+            outcomes += await bisection.call(entities[run], call)
+        return outcomes
+
+
+def _size_of(entity: EntityWrite) -> int:
+    return len(entity.text) + sum(map(len, entity.vectors.values()))
