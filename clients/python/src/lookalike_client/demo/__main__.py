@@ -55,7 +55,10 @@ def demo(
     models = Path(os.environ.get("LOOKALIKE_ENCODER__MODELS_DIR", home / "models")).resolve()
     _install_models(models)
     clock.lap(f"models in {models}")
-    with suite.running(home / "demo", found.folder, models) as ports, _client(ports) as client:
+    with (
+        suite.running(home / "demo", found.folder, models) as running,
+        _client(running.ports) as client,
+    ):
         clock.lap("the suite runs")
         _ingest(client, found)
         clock.lap("ingested")
@@ -65,7 +68,7 @@ def demo(
         example = report.write_example(found, sheet.parent)
         if keep_running:
             _print_commands(
-                "try, in another terminal:", report.next_steps(ports, COLLECTION, example)
+                "try, in another terminal:", report.next_steps(running.ports, COLLECTION, example)
             )
             _wait_for_interrupt()
     if missed := [r for r in results if r.edit in MUST_BE_FOUND and r.share_first < TARGET]:

@@ -51,7 +51,7 @@ def fetch(home: Path, say: Callable[[str], None]) -> PhotoSet:
     stamps = PhotoSet(home / "stamps", f"the stamps of Tux Paint (Debian {_PACKAGE}, GPL-2)")
     if not stamps.folder.is_dir() and not _fetch_stamps(stamps.folder, say):
         say(f"no {_PACKAGE} to be had by apt-get: taking the sample photos of scikit-image instead")
-        return _copy_samples(home / "samples")
+        return samples(home / "samples")
     return stamps
 
 
@@ -105,7 +105,8 @@ def _photos(archive: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, bytes]]:
                 yield path.relative_to(_STAMPS), file.read()
 
 
-def _copy_samples(folder: Path) -> PhotoSet:
+def samples(folder: Path) -> PhotoSet:
+    """The sample photos of scikit-image, copied into the folder."""
     found = importlib.util.find_spec("skimage")
     if found is None or found.origin is None:
         raise NoPhotosError(

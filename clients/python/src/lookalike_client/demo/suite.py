@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_client.suite.ports import Ports
@@ -16,13 +17,22 @@ from lookalike_client.suite.programs import SuiteOptions, programs
 _PATIENCE = 60.0  # seconds until the suite must be ready
 
 
+@dataclass(frozen=True)
+class RunningSuite:
+    """A suite that was ready at least once."""
+
+    ports: Ports
+    pid: int
+    """Process id of `lookalike up`, whose children the programs are."""
+
+
 class SuiteError(Exception):
     """The suite did not become ready; it has said why."""
 
 
 @contextmanager
-def running(data_dir: Path, root: Path, models_dir: Path) -> Iterator[Ports]:
-    """Hold a suite on free ports ready inside the context; yields its ports."""
+def running(data_dir: Path, root: Path, models_dir: Path) -> Iterator[RunningSuite]:
+    """Hold a suite on free ports ready inside the context."""
     base = Ports.free_base()
     command = [
         *(sys.executable, "-m", "lookalike_client", "up"),
@@ -36,7 +46,7 @@ def running(data_dir: Path, root: Path, models_dir: Path) -> Iterator[Ports]:
     )
     try:
         asyncio.run(_ready(process, options))
-        yield ports
+        yield RunningSuite(ports, process.pid)
     finally:
         process.terminate()
         process.wait()
