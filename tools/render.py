@@ -10,8 +10,8 @@ from tools.fetch_kubectl import kubectl
 OVERLAYS = Path(__file__).resolve().parent.parent / "deploy" / "k8s" / "overlays"
 
 
-def render(overlay: str) -> str:
-    """Return the YAML of `overlays/<overlay>`; CalledProcessError when it does not render."""
+def render(overlay: Path) -> str:
+    """Return the YAML of an overlay's folder; CalledProcessError when it does not render."""
     return subprocess.run(  # noqa: S603 - kubectl, pinned, on our own files
-        [kubectl(), "kustomize", OVERLAYS / overlay], check=True, capture_output=True, text=True
+        [kubectl(), "kustomize", overlay], check=True, capture_output=True, text=True
     ).stdout

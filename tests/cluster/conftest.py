@@ -16,14 +16,14 @@ from lookalike_client import Client
 from tests.cluster.calls import connect, start_ingest, wait_for
 from tools.manifest_lint import Manifests
 from tools.mini_kubelet import Cluster
-from tools.render import render
+from tools.render import OVERLAYS, render
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    manifests = Manifests.parse(render("local"))
+    manifests = Manifests.parse(render(OVERLAYS / "local"))
     with (
         tempfile.TemporaryDirectory(prefix="lookalike-cluster-") as folder,
         Cluster(manifests, name="lookalike-test", folder=Path(folder)) as cluster,

@@ -10,9 +10,15 @@ from tools.manifest_lint import Manifests, lint
 VERSIONS = ("1.30", "1.32", "1.37")
 
 
+@pytest.fixture(params=["local", "documented"])
+def overlay(request: pytest.FixtureRequest) -> Manifests:
+    manifests: Manifests = request.getfixturevalue(request.param)
+    return manifests
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_local_overlay_fits_the_schemas(local: Manifests, version: str) -> None:
-    for document in local.documents:
+def test_an_overlay_fits_the_schemas(overlay: Manifests, version: str) -> None:
+    for document in overlay.documents:
         kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -23,8 +29,8 @@ def test_the_schemas_refuse_an_unknown_field(local: Manifests) -> None:
         kubernetes_validate.validate(deployment, "1.32", strict=True)
 
 
-def test_the_linter_finds_nothing_in_the_local_overlay(local: Manifests) -> None:
-    assert lint(local) == []
+def test_the_linter_finds_nothing_in_an_overlay(overlay: Manifests) -> None:
+    assert lint(overlay) == []
 
 
 def test_the_local_overlay_has_the_whole_suite(local: Manifests) -> None:

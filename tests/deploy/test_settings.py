@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import pytest
 
@@ -14,43 +15,48 @@ from tools.manifest_lint import Manifests
 SERVICES = ("encoder", "search", "ingest", "gateway")
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_knows_its_settings(local: Manifests, service: str) -> None:
-    (container,) = [each for each in local.containers if each.spec["name"] == service]
-    environment = local.environment(container)
-    result = subprocess.run(
+def environment_of(overlay: Manifests, service: str) -> dict[str, str]:
+    (container,) = [each for each in overlay.containers if each.spec["name"] == service]
+    return dict(overlay.environment(container))
+
+
+def config(service: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Ask the service itself what it makes of its settings."""
+    return subprocess.run(
         [sys.executable, "-m", f"lookalike_{service}", "config"],
         env={**os.environ, **environment},
         check=False,
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize("overlay", ["local", "documented"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_knows_its_settings(
+    request: pytest.FixtureRequest, overlay: str, service: str
+) -> None:
+    environment = environment_of(request.getfixturevalue(overlay), service)
+    result = config(service, environment)
     assert result.returncode == 0, result.stderr
-    config = json.loads(result.stdout)
+    effective = json.loads(result.stdout)
     prefix = f"LOOKALIKE_{service.upper()}__"
     given = [name.removeprefix(prefix) for name in environment if name.startswith("LOOKALIKE_")]
     assert given
     for name in given:
-        found = config
+        found = effective
         for part in name.lower().split("__"):
             assert part in found, f"{service} has no setting {name}"
             found = found[part]
-    assert config["server"]["host"] == "0.0.0.0"  # noqa: S104 - a pod is called by its address
+    assert effective["server"]["host"] == "0.0.0.0"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_refuses_an_open_door_that_nobody_asked_for(
     local: Manifests, service: str
 ) -> None:
-    (container,) = [each for each in local.containers if each.spec["name"] == service]
-    environment = dict(local.environment(container))
+    environment = environment_of(local, service)
     del environment[f"LOOKALIKE_{service.upper()}__SERVER__INSECURE"]
-    result = subprocess.run(
-        [sys.executable, "-m", f"lookalike_{service}", "config"],
-        env={**os.environ, **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    result = config(service, environment)
     assert result.returncode == 2
     assert "insecure" in result.stderr
