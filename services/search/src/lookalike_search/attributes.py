@@ -164,13 +164,13 @@ def _json(value: JsonValue, field: str, depth: int = 0) -> JsonValue:
 
 
 def _number(value: float, field: str) -> JsonValue:
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise InvalidArgumentError("does not fit into 64 bits", field=field)
+        return value
     if not math.isfinite(value):
         raise _wrong(field, "a finite number", value)
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_DOUBLE:
-        return int(value)
-    if isinstance(value, int) and value not in _INT64:
-        raise InvalidArgumentError("does not fit into 64 bits", field=field)
-    return value
+    return int(value) if value.is_integer() and abs(value) <= _EXACT_DOUBLE else value
 
 
 def _wrong(field: str, wanted: str, value: JsonValue) -> InvalidArgumentError:

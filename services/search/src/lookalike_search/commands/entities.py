@@ -12,7 +12,6 @@ from lookalike_common.errors import (
 )
 from lookalike_common.paging import decode_page_token, encode_page_token
 from lookalike_search.catalog import Catalog
-from lookalike_search.encoding import EncoderPort
 from lookalike_search.filters import CheckedExpression, check, parse
 from lookalike_search.model import (
     CollectionSpec,
@@ -55,9 +54,8 @@ class ItemSelector:
 class Entities:
     """The commands of `EntityService`."""
 
-    def __init__(self, store: VectorStore, encoder: EncoderPort, catalog: Catalog) -> None:
+    def __init__(self, store: VectorStore, catalog: Catalog) -> None:
         self._store = store
-        self._encoder = encoder
         self._catalog = catalog
 
     async def get(

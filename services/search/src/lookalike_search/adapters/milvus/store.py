@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from types import TracebackType
-from typing import Final, ParamSpec, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 import numpy as np
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
@@ -68,8 +68,8 @@ Result = TypeVar("Result")
 
 
 def _translated(
-    method: Callable[Args, Awaitable[Result]],
-) -> Callable[Args, Awaitable[Result]]:
+    method: Callable[Args, Coroutine[Any, Any, Result]],
+) -> Callable[Args, Coroutine[Any, Any, Result]]:
     """Turn answers that nobody expected into errors of the common tree."""
 
     @functools.wraps(method)
@@ -91,15 +91,15 @@ class MilvusStore:
         *,
         token: str = "",
         call_limit: timedelta = timedelta(seconds=30),
-        on_change: Callable[[bool], None] = lambda _available: None,
     ) -> None:
         self._connection = MilvusConnection(
             uri,
             token=token,
             call_limit=call_limit,
             on_ready=self._meet,
-            on_change=on_change,
+            on_change=self._tell,
         )
+        self._listeners: list[Callable[[bool], None]] = []
         self._publishing = Publishing(self._connection)
         self._writers = Writers(self._flush)
         self._dialect: Dialect | None = None
@@ -125,6 +125,15 @@ class MilvusStore:
     def available(self) -> bool:
         """Whether Milvus could be reached a moment ago."""
         return self._connection.available
+
+    @property
+    def backend(self) -> str:
+        """What kind of Milvus it is; empty until it was reached."""
+        return self._dialect.capabilities.backend if self._dialect is not None else ""
+
+    def listen(self, listener: Callable[[bool], None]) -> None:
+        """Have `listener` told whenever Milvus comes or goes."""
+        self._listeners.append(listener)
 
     async def wait_until_available(self, limit: timedelta) -> bool:
         """Wait for Milvus, at most so long; tell whether it is there."""
@@ -200,7 +209,11 @@ class MilvusStore:
         for some in _portions(ids, _IDS_AT_ONCE):
             # Only this bare form is read by key; anything beside it makes Lite look at each row.
             records = await self._query(
-                tenant, collection, _one_of(ID, some), projection, freshness, {}
+                tenant,
+                collection,
+                _one_of(ID, some),
+                projection=projection,
+                freshness=freshness,
             )
             found.update({each.id: each for each in records})
         return found
@@ -226,7 +239,14 @@ class MilvusStore:
         ]
         # `iterator` is what makes pages complete and sorted by id.
         params = {"limit": limit, "iterator": "True"}
-        return await self._query(tenant, collection, _all_of(parts), projection, freshness, params)
+        return await self._query(
+            tenant,
+            collection,
+            _all_of(parts),
+            projection=projection,
+            freshness=freshness,
+            params=params,
+        )
 
     @_translated
     async def count(
@@ -268,7 +288,13 @@ class MilvusStore:
         if field is None:
             raise ValueError(f"no vector field {vector_field}")
         request = _search_request(
-            collection, field, vector, limit, _rendered(where, collection), projection, freshness
+            collection,
+            field,
+            vector,
+            limit=limit,
+            expression=_rendered(where, collection),
+            projection=projection,
+            freshness=freshness,
         )
         effort = {name: int(value) for name, value in params.items()}
         effort["ef"] = max(effort.get("ef", limit), limit)
@@ -287,9 +313,10 @@ class MilvusStore:
         tenant: str,
         collection: StoredCollection,
         expression: str,
+        *,
         projection: Projection,
         freshness: Freshness,
-        params: Mapping[str, object],
+        params: Mapping[str, object] = MappingProxyType({}),
     ) -> list[EntityRecord]:
         request = _query_request(
             collection, expression, output_columns(projection), freshness, params
@@ -349,6 +376,10 @@ class MilvusStore:
         except (LookalikeError, MilvusFailure) as error:
             _logger.warning("could not put Milvus in order: %s", error)
 
+    def _tell(self, available: bool) -> None:
+        for each in self._listeners:
+            each(available)
+
     def _known_dialect(self) -> Dialect:
         if self._dialect is None:
             raise unavailable()
@@ -387,6 +418,7 @@ def _search_request(
     collection: StoredCollection,
     field: VectorFieldSpec,
     vector: Vector,
+    *,
     limit: int,
     expression: str,
     projection: Projection,

@@ -1,0 +1,7 @@
+"""`python -m lookalike_search` is `lookalike-search`."""
+
+import sys
+
+from lookalike_search.cli import main
+
+sys.exit(main())

@@ -1,0 +1,90 @@
+"""Puts the service together; the only place that constructs its parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from lookalike.search.v1 import (
+    collection_service_pb2_grpc,
+    entity_service_pb2_grpc,
+    search_service_pb2_grpc,
+)
+from lookalike_common.channels import open_channel
+from lookalike_common.server import GrpcServer, Service
+from lookalike_search.adapters.encoder_client import EncoderClient
+from lookalike_search.adapters.milvus import MilvusStore
+from lookalike_search.catalog import Catalog
+from lookalike_search.commands.collections import Collections
+from lookalike_search.commands.entities import Entities
+from lookalike_search.commands.searching import Searching
+from lookalike_search.commands.upserts import Upserts
+from lookalike_search.encoding import EncoderPort
+from lookalike_search.limits import PUBLISHED
+from lookalike_search.rpc import collection, entity, search
+from lookalike_search.settings import SearchSettings
+
+
+@asynccontextmanager
+async def build(
+    settings: SearchSettings, *, encoder: EncoderPort | None = None
+) -> AsyncIterator[GrpcServer]:
+    """Yield the server, not yet started, connected to Milvus if that is there.
+
+    Health says SERVING while it is. `encoder` replaces the encoder service.
+    """
+    async with AsyncExitStack() as stack:
+        if encoder is None:
+            channel = await stack.enter_async_context(open_channel(settings.encoder))
+            encoder = EncoderClient(channel)
+        store = MilvusStore(
+            settings.milvus.uri,
+            token=settings.milvus.token.get_secret_value(),
+            call_limit=settings.milvus.call_limit,
+        )
+        server = _make_server(settings, _make_services(store, encoder), store)
+        store.listen(lambda available: _set_serving(server, serving=available))
+        _set_serving(server, serving=False)
+        await stack.enter_async_context(store)
+        await store.wait_until_available(settings.milvus.start_limit)
+        yield server
+
+
+def _make_services(store: MilvusStore, encoder: EncoderPort) -> list[Service]:
+    catalog = Catalog(store)
+    collections = collection.CollectionServicer(
+        Collections(store, encoder, catalog), lambda: store.backend
+    )
+    entities = entity.EntityServicer(Entities(store, catalog), Upserts(store, encoder, catalog))
+    searches = search.SearchServicer(Searching(store, encoder, catalog))
+    return [
+        Service(
+            collection.SERVICE,
+            collection_service_pb2_grpc.add_CollectionServiceServicer_to_server,
+            collections,
+        ),
+        Service(
+            entity.SERVICE, entity_service_pb2_grpc.add_EntityServiceServicer_to_server, entities
+        ),
+        Service(
+            search.SERVICE, search_service_pb2_grpc.add_SearchServiceServicer_to_server, searches
+        ),
+    ]
+
+
+def _make_server(
+    settings: SearchSettings, services: Sequence[Service], store: MilvusStore
+) -> GrpcServer:
+    return GrpcServer(
+        settings.server,
+        server_name="search",
+        services=services,
+        features=lambda: [store.backend] if store.backend else [],
+        limits=PUBLISHED,
+        backend=lambda: store.backend,
+    )
+
+
+def _set_serving(server: GrpcServer, *, serving: bool) -> None:
+    for name in (collection.SERVICE, entity.SERVICE, search.SERVICE):
+        server.health.set_serving(name, serving)

@@ -1,0 +1,145 @@
+"""`CollectionService`'s messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from lookalike.search.v1 import collection_pb2, collection_service_pb2
+from lookalike.type.v1 import vector_pb2
+from lookalike_common.errors import UnimplementedError
+from lookalike_search.commands.collections import (
+    CollectionDraft,
+    CollectionView,
+    VectorFieldDraft,
+)
+from lookalike_search.convert.values import to_timestamp
+from lookalike_search.convert.vectors import KINDS, METRICS
+from lookalike_search.model import (
+    AttributeSpec,
+    AttributeType,
+    IndexSpec,
+    IndexType,
+    VectorFieldSpec,
+)
+
+_Index = collection_pb2.Index
+_Attribute = collection_pb2.AttributeField
+
+_INDEXES: Final[Mapping[int, IndexType]] = {
+    _Index.TYPE_UNSPECIFIED: IndexType.AUTO,
+    _Index.TYPE_FLAT: IndexType.FLAT,
+    _Index.TYPE_HNSW: IndexType.HNSW,
+    _Index.TYPE_IVF_FLAT: IndexType.IVF_FLAT,
+    _Index.TYPE_IVF_SQ8: IndexType.IVF_SQ8,
+    _Index.TYPE_IVF_PQ: IndexType.IVF_PQ,
+    _Index.TYPE_SCANN: IndexType.SCANN,
+    _Index.TYPE_DISKANN: IndexType.DISKANN,
+}
+_TYPES: Final[Mapping[int, AttributeType]] = {
+    _Attribute.TYPE_STRING: AttributeType.STRING,
+    _Attribute.TYPE_INT: AttributeType.INT,
+    _Attribute.TYPE_DOUBLE: AttributeType.DOUBLE,
+    _Attribute.TYPE_BOOL: AttributeType.BOOL,
+    _Attribute.TYPE_TIMESTAMP: AttributeType.TIMESTAMP,
+    _Attribute.TYPE_STRING_LIST: AttributeType.STRING_LIST,
+    _Attribute.TYPE_JSON: AttributeType.JSON,
+}
+_INDEX_NUMBERS: Final = {kind: number for number, kind in _INDEXES.items()}
+_TYPE_NUMBERS: Final = {kind: number for number, kind in _TYPES.items()}
+_METRIC_NUMBERS: Final = {metric: number for number, metric in METRICS.items()}
+_KIND_NUMBERS: Final = {kind: number for number, kind in KINDS.items()}
+
+
+def from_create(request: collection_service_pb2.CreateCollectionRequest) -> CollectionDraft:
+    """Return the collection that is asked for."""
+    message = request.collection
+    _refuse_unbuilt(message)
+    return CollectionDraft(
+        id=request.collection_id,
+        description=message.description,
+        labels=dict(message.labels),
+        vector_fields=tuple(_from_field(each) for each in message.vector_fields),
+        attributes=tuple(_from_attribute(each) for each in message.attributes),
+    )
+
+
+def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collection:
+    """Return a collection as callers see it."""
+    spec, settings = view.collection.spec, view.collection.settings
+    return collection_pb2.Collection(
+        name=f"collections/{spec.id}",
+        description=settings.description,
+        labels=settings.labels,
+        vector_fields=[_to_field(each) for each in spec.vector_fields],
+        attributes=[_to_attribute(each) for each in spec.attributes],
+        state=collection_pb2.Collection.STATE_READY,
+        entity_count=view.entity_count,
+        memory_bytes=view.memory_bytes,
+        backend=backend,
+        create_time=to_timestamp(spec.create_time),
+        update_time=to_timestamp(settings.update_time),
+        etag=view.collection.etag,
+    )
+
+
+def _refuse_unbuilt(message: collection_pb2.Collection) -> None:
+    """Raise `UnimplementedError` for what this release does not do yet."""
+    asked = {
+        "partition_key": bool(message.partition_key),
+        "ttl": message.HasField("ttl"),
+    }
+    for index, field in enumerate(message.vector_fields):
+        asked[f"vector_fields[{index}].source_attribute"] = bool(field.source_attribute)
+    for index, attribute in enumerate(message.attributes):
+        asked[f"attributes[{index}].full_text"] = attribute.full_text
+        asked[f"attributes[{index}].analyzer"] = bool(attribute.analyzer)
+    for path, wanted in asked.items():
+        if wanted:
+            raise UnimplementedError("is not built yet", field=f"collection.{path}")
+
+
+def _from_field(message: collection_pb2.VectorField) -> VectorFieldDraft:
+    return VectorFieldDraft(
+        name=message.name,
+        encoder=message.encoder,
+        dimensions=message.dimensions,
+        kind=KINDS.get(message.vector_kind),
+        metric=METRICS.get(message.metric),
+        index=IndexSpec(type=_INDEXES[message.index.type], params=dict(message.index.params)),
+        space=message.space,
+    )
+
+
+def _to_field(spec: VectorFieldSpec) -> collection_pb2.VectorField:
+    message = collection_pb2.VectorField(
+        name=spec.name,
+        encoder=spec.encoder,
+        dimensions=spec.dimensions,
+        vector_kind=vector_pb2.VectorKind.ValueType(_KIND_NUMBERS[spec.kind]),
+        metric=vector_pb2.Metric.ValueType(_METRIC_NUMBERS[spec.metric]),
+        encoder_fingerprint=spec.fingerprint,
+        space=spec.space,
+    )
+    if spec.index.type is not IndexType.AUTO or spec.index.params:
+        message.index.type = _Index.Type.ValueType(_INDEX_NUMBERS[spec.index.type])
+        message.index.params.update(spec.index.params)
+    return message
+
+
+def _from_attribute(message: collection_pb2.AttributeField) -> AttributeSpec:
+    return AttributeSpec(
+        name=message.name,
+        type=_TYPES[message.type],
+        filterable=message.filterable,
+        nullable=message.nullable,
+    )
+
+
+def _to_attribute(spec: AttributeSpec) -> collection_pb2.AttributeField:
+    return collection_pb2.AttributeField(
+        name=spec.name,
+        type=_Attribute.Type.ValueType(_TYPE_NUMBERS[spec.type]),
+        filterable=spec.filterable,
+        nullable=spec.nullable,
+    )

@@ -1,0 +1,159 @@
+"""`SearchService`'s messages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from lookalike.search.v1 import search_service_pb2
+from lookalike.type.v1 import outcome_pb2, vector_pb2
+from lookalike_common.errors import InvalidArgumentError, UnimplementedError
+from lookalike_common.ids import parse_name
+from lookalike_search.convert.entities import collection_id_of, to_entity
+from lookalike_search.convert.values import from_content, to_value
+from lookalike_search.convert.vectors import from_vector
+from lookalike_search.encoding import Content
+from lookalike_search.fusion import Fusion, Hit
+from lookalike_search.grouping import GroupBy
+from lookalike_search.model import Consistency, Vector
+from lookalike_search.queries import (
+    DEFAULT_TOP_K,
+    EntityRef,
+    Query,
+    SearchOrder,
+    SearchResult,
+)
+
+_FUSIONS: Final[Mapping[int, Fusion]] = {
+    search_service_pb2.FUSION_UNSPECIFIED: Fusion.RRF,
+    search_service_pb2.FUSION_RRF: Fusion.RRF,
+    search_service_pb2.FUSION_WEIGHTED: Fusion.WEIGHTED,
+    search_service_pb2.FUSION_MAX: Fusion.MAX,
+}
+_CONSISTENCIES: Final[Mapping[int, Consistency]] = {
+    search_service_pb2.CONSISTENCY_UNSPECIFIED: Consistency.BOUNDED,
+    search_service_pb2.CONSISTENCY_STRONG: Consistency.STRONG,
+    search_service_pb2.CONSISTENCY_BOUNDED: Consistency.BOUNDED,
+    search_service_pb2.CONSISTENCY_EVENTUAL: Consistency.EVENTUAL,
+}
+
+
+def from_search(request: search_service_pb2.SearchRequest) -> SearchOrder:
+    """Return the search that is asked for."""
+    if request.HasField("rerank"):
+        raise UnimplementedError("reranking is not built yet", field="rerank")
+    return SearchOrder(
+        collection_id=collection_id_of(request.collection),
+        queries=tuple(
+            _from_query(each, f"queries[{index}]") for index, each in enumerate(request.queries)
+        ),
+        fusion=_FUSIONS[request.fusion],
+        filter_text=request.filter,
+        top_k=request.top_k if request.HasField("top_k") else DEFAULT_TOP_K,
+        offset=request.offset,
+        page_token=request.page_token,
+        digest=_digest(request),
+        group_by=_from_group_by(request.group_by) if request.HasField("group_by") else None,
+        output_fields=tuple(request.output_fields),
+        include_vectors=request.include_vectors,
+        consistency=_CONSISTENCIES[request.consistency],
+        consistency_token=request.consistency_token,
+        params=dict(request.params),
+    )
+
+
+def to_search_response(
+    result: SearchResult, request: search_service_pb2.SearchRequest
+) -> search_service_pb2.SearchResponse:
+    """Return what was found, in the form that was asked for."""
+    response = search_service_pb2.SearchResponse(
+        hits=_to_hits(result.hits, request, first_rank=result.offset + 1),
+        groups=[
+            search_service_pb2.Group(
+                key=to_value(group.key), hits=_to_hits(group.hits, request, first_rank=1)
+            )
+            for group in result.groups
+        ],
+        next_page_token=result.next_page_token,
+        abstained=result.abstained,
+        best_score=result.best_score,
+        truncated=result.truncated,
+    )
+    if request.explain:
+        for stage, spent in result.timings:
+            duration = Duration()
+            duration.FromTimedelta(spent)
+            response.timings.append(outcome_pb2.Timing(stage=stage, duration=duration))
+    return response
+
+
+def _from_query(message: search_service_pb2.Query, at: str) -> Query:
+    return Query(
+        source=_from_source(message, at),
+        vector_field=message.vector_field,
+        weight=message.weight if message.HasField("weight") else 1.0,
+        min_score=message.min_score if message.HasField("min_score") else None,
+        max_score=message.max_score if message.HasField("max_score") else None,
+        encoder=message.encoder,
+    )
+
+
+def _from_source(message: search_service_pb2.Query, at: str) -> Content | Vector | EntityRef:
+    match message.WhichOneof("source"):
+        case "content":
+            return from_content(message.content, f"{at}.content")
+        case "vector":
+            return from_vector(message.vector, f"{at}.vector")
+        case "entity":
+            return EntityRef(
+                *parse_name(message.entity, "collections", "entities", field=f"{at}.entity")
+            )
+        case None:
+            raise InvalidArgumentError("has nothing to look for", field=at)
+        case other:
+            raise UnimplementedError(f"{other} queries are not built yet", field=f"{at}.{other}")
+
+
+def _from_group_by(message: search_service_pb2.GroupBy) -> GroupBy:
+    return GroupBy(field=message.field, size=message.size if message.HasField("size") else 1)
+
+
+def _digest(request: search_service_pb2.SearchRequest) -> bytes:
+    """Return a digest of everything that must not change between pages."""
+    copy = search_service_pb2.SearchRequest()
+    copy.CopyFrom(request)
+    copy.ClearField("page_token")
+    return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
+
+
+def _to_hits(
+    hits: Sequence[Hit], request: search_service_pb2.SearchRequest, *, first_rank: int
+) -> list[search_service_pb2.Hit]:
+    collection_id = collection_id_of(request.collection)
+    return [
+        _to_hit(hit, rank, collection_id, request.vector_format, explain=request.explain)
+        for rank, hit in enumerate(hits, start=first_rank)
+    ]
+
+
+def _to_hit(
+    hit: Hit,
+    rank: int,
+    collection_id: str,
+    vector_format: vector_pb2.VectorFormat.ValueType,
+    *,
+    explain: bool,
+) -> search_service_pb2.Hit:
+    return search_service_pb2.Hit(
+        entity=to_entity(hit.record, collection_id, vector_format),
+        score=hit.score,
+        distance=hit.distance,
+        rank=rank,
+        contributions=[
+            search_service_pb2.Contribution(query=each.query, score=each.score, rank=each.rank)
+            for each in (hit.contributions if explain else ())
+        ],
+    )

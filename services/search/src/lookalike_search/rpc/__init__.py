@@ -1,0 +1,1 @@
+"""The services: protobuf in, one command, protobuf out."""

@@ -1,0 +1,66 @@
+"""`lookalike.search.v1.CollectionService`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from google.protobuf import empty_pb2
+
+from lookalike.search.v1 import collection_pb2
+from lookalike.search.v1 import collection_service_pb2 as pb
+from lookalike_common.context import current_context
+from lookalike_search.commands.collections import Collections
+from lookalike_search.convert.collections import from_create, to_collection
+from lookalike_search.convert.entities import collection_id_of
+
+SERVICE: Final = "lookalike.search.v1.CollectionService"
+
+_PAGE: Final = 100
+
+
+class CollectionServicer:
+    """Answers from the collections' commands."""
+
+    def __init__(self, collections: Collections, backend: Callable[[], str]) -> None:
+        self._collections = collections
+        self._backend = backend
+
+    async def CreateCollection(  # noqa: N802 - the name of the rpc
+        self, request: pb.CreateCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Create a collection, bound to its encoders."""
+        view = await self._collections.create(current_context().tenant, from_create(request))
+        return to_collection(view, self._backend())
+
+    async def GetCollection(  # noqa: N802 - the name of the rpc
+        self, request: pb.GetCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Get one collection."""
+        view = await self._collections.get(
+            current_context().tenant, collection_id_of(request.name, "name")
+        )
+        return to_collection(view, self._backend())
+
+    async def ListCollections(  # noqa: N802 - the name of the rpc
+        self, request: pb.ListCollectionsRequest, _context: object
+    ) -> pb.ListCollectionsResponse:
+        """List a page of collections."""
+        views, token = await self._collections.list(
+            current_context().tenant,
+            page_size=request.page_size or _PAGE,
+            page_token=request.page_token,
+        )
+        return pb.ListCollectionsResponse(
+            collections=[to_collection(each, self._backend()) for each in views],
+            next_page_token=token,
+        )
+
+    async def DeleteCollection(  # noqa: N802 - the name of the rpc
+        self, request: pb.DeleteCollectionRequest, _context: object
+    ) -> empty_pb2.Empty:
+        """Delete a collection."""
+        await self._collections.delete(
+            current_context().tenant, collection_id_of(request.name, "name"), request.etag
+        )
+        return empty_pb2.Empty()

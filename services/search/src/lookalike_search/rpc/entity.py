@@ -1,0 +1,130 @@
+"""`lookalike.search.v1.EntityService`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+from lookalike.search.v1 import entity_pb2
+from lookalike.search.v1 import entity_service_pb2 as pb
+from lookalike_common.context import current_context
+from lookalike_common.errors import LookalikeError
+from lookalike_common.ids import parse_name
+from lookalike_search.commands.entities import Entities
+from lookalike_search.commands.upserts import Upserts
+from lookalike_search.convert.entities import (
+    collection_id_of,
+    entity_ids_of,
+    from_entities,
+    from_selectors,
+    to_batch_response,
+    to_entity,
+    to_upsert_response,
+)
+
+SERVICE: Final = "lookalike.search.v1.EntityService"
+
+_PAGE: Final = 100
+_OFF_LOOP: Final = 64
+"""Entities whose conversion would hold up the event loop."""
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+class EntityServicer:
+    """Answers from the entities' commands."""
+
+    def __init__(self, entities: Entities, upserts: Upserts) -> None:
+        self._entities = entities
+        self._upserts = upserts
+
+    async def UpsertEntities(  # noqa: N802 - the name of the rpc
+        self, request: pb.UpsertEntitiesRequest, _context: object
+    ) -> pb.UpsertEntitiesResponse:
+        """Write entities."""
+        collection_id = collection_id_of(request.collection)
+        drafts = await _convert(
+            len(request.entities), from_entities, request.entities, collection_id
+        )
+        report = await self._upserts.upsert(current_context().tenant, collection_id, drafts)
+        return to_upsert_response(report, collection_id)
+
+    async def GetEntity(  # noqa: N802 - the name of the rpc
+        self, request: pb.GetEntityRequest, _context: object
+    ) -> entity_pb2.Entity:
+        """Get one entity."""
+        collection_id, entity_id = parse_name(request.name, "collections", "entities")
+        [found] = await self._entities.get(
+            current_context().tenant, collection_id, [entity_id], request.output_fields
+        )
+        if isinstance(found, LookalikeError):
+            raise found
+        return to_entity(found, collection_id, request.vector_format)
+
+    async def BatchGetEntities(  # noqa: N802 - the name of the rpc
+        self, request: pb.BatchGetEntitiesRequest, _context: object
+    ) -> pb.BatchGetEntitiesResponse:
+        """Get some entities."""
+        collection_id = collection_id_of(request.collection)
+        ids = entity_ids_of(request.names, collection_id, "names")
+        found = await self._entities.get(
+            current_context().tenant, collection_id, ids, request.output_fields
+        )
+        return await _convert(
+            len(found), to_batch_response, found, collection_id, request.vector_format
+        )
+
+    async def ListEntities(  # noqa: N802 - the name of the rpc
+        self, request: pb.ListEntitiesRequest, _context: object
+    ) -> pb.ListEntitiesResponse:
+        """List a page of entities."""
+        collection_id = collection_id_of(request.collection)
+        page, token = await self._entities.list(
+            current_context().tenant,
+            collection_id,
+            filter_text=request.filter,
+            page_size=request.page_size or _PAGE,
+            page_token=request.page_token,
+            output_fields=request.output_fields,
+        )
+        return pb.ListEntitiesResponse(
+            entities=[to_entity(each, collection_id, request.vector_format) for each in page],
+            next_page_token=token,
+        )
+
+    async def CountEntities(  # noqa: N802 - the name of the rpc
+        self, request: pb.CountEntitiesRequest, _context: object
+    ) -> pb.CountEntitiesResponse:
+        """Count entities."""
+        count = await self._entities.count(
+            current_context().tenant, collection_id_of(request.collection), request.filter
+        )
+        return pb.CountEntitiesResponse(count=count)
+
+    async def DeleteEntities(  # noqa: N802 - the name of the rpc
+        self, request: pb.DeleteEntitiesRequest, _context: object
+    ) -> pb.DeleteEntitiesResponse:
+        """Delete entities by name, item or filter."""
+        collection_id = collection_id_of(request.collection)
+        where = (current_context().tenant, collection_id)
+        only = request.validate_only
+        if request.names:
+            ids = entity_ids_of(request.names, collection_id, "names")
+            count = await self._entities.delete_ids(*where, ids, validate_only=only)
+        elif request.items:
+            selectors = from_selectors(request.items, collection_id)
+            count = await self._entities.delete_items(*where, selectors, validate_only=only)
+        else:
+            count = await self._entities.delete_matching(*where, request.filter, validate_only=only)
+        return pb.DeleteEntitiesResponse(count=count)
+
+
+async def _convert(
+    entities: int, convert: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
+) -> Result:
+    """Convert here, or in a thread where it takes long."""
+    if entities <= _OFF_LOOP:
+        return convert(*args, **kwargs)
+    return await asyncio.to_thread(convert, *args, **kwargs)

@@ -1,0 +1,51 @@
+"""Settings of the search service: `LOOKALIKE_SEARCH__…`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field, SecretStr
+
+from lookalike_common.settings import (
+    Frozen,
+    Port,
+    PositiveDuration,
+    ServerSettings,
+    ServiceSettings,
+    TargetSettings,
+)
+
+
+class SearchServerSettings(ServerSettings):
+    """The gRPC server, with search's ports."""
+
+    port: Port = 50052
+    """Port to bind; 0 takes a free one."""
+    metrics_port: Port | None = 9102
+    """Port of the Prometheus endpoint on the same host; 0 takes a free one, None is off."""
+
+
+class MilvusSettings(Frozen):
+    """Where the vectors are."""
+
+    uri: str = "http://127.0.0.1:19530"
+    """A Milvus Lite server, a standalone server or a cluster; `https://` for TLS."""
+    token: SecretStr = SecretStr("")
+    """`user:password`, where Milvus asks for it."""
+    call_limit: PositiveDuration = timedelta(seconds=30)
+    """How long one call may take; a caller's own deadline may end a read before."""
+    start_limit: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
+    """How long the start waits for Milvus before it goes on without, not serving."""
+
+
+class SearchSettings(ServiceSettings):
+    """Everything that can be set."""
+
+    model_config = ServiceSettings.configured("LOOKALIKE_SEARCH__")
+
+    server: SearchServerSettings = SearchServerSettings()
+    """The gRPC server."""
+    milvus: MilvusSettings = MilvusSettings()
+    """Where the vectors are."""
+    encoder: TargetSettings = TargetSettings(address="127.0.0.1:50051")
+    """The encoder service."""

@@ -1,0 +1,262 @@
+"""The encoder and the search service as ingest sees them: real gRPC servers over dictionaries.
+
+Vectors are made of the bytes' hash, entities follow the rules of generations, and a test can make
+either one fail, wait or vanish. What they remember is the test's own record of what was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2, encoder_service_pb2_grpc
+from lookalike.search.v1 import (
+    collection_pb2,
+    collection_service_pb2,
+    collection_service_pb2_grpc,
+    entity_pb2,
+    entity_service_pb2,
+    entity_service_pb2_grpc,
+)
+from lookalike.type.v1 import content_pb2, outcome_pb2, vector_pb2
+from lookalike_common.context import current_context
+from lookalike_common.errors import (
+    ConcurrentChangeError,
+    EncoderMismatchError,
+    InvalidContentError,
+    LookalikeError,
+    NotFoundError,
+)
+from lookalike_common.server import GrpcServer, Service
+from lookalike_common.status import to_status
+from lookalike_common.testing import running, server_settings
+
+ENCODER = "encoders/fake@1"
+COLLECTION = "collections/photos"
+FINGERPRINT = hashlib.sha256(b"fake").hexdigest()
+POISON = b"poison"
+"""Bytes containing this are refused by the encoder."""
+
+
+@dataclass
+class Peers:
+    """Both services' state, and the switches of a test."""
+
+    fingerprint: str = FINGERPRINT
+    bound_to: str = FINGERPRINT
+    modalities: tuple[content_pb2.Modality.ValueType, ...] = (content_pb2.MODALITY_IMAGE,)
+    preferred_items: int = 8
+    collections: set[str] = field(default_factory=lambda: {COLLECTION})
+    entities: dict[tuple[str, str], entity_pb2.Entity] = field(default_factory=dict)
+    """By (tenant, name)."""
+    born: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Generation of an entity's first write."""
+    writes: Counter[str] = field(default_factory=Counter)
+    """How often each entity was written with something new."""
+    calls: Counter[str] = field(default_factory=Counter)
+    encoded: int = 0
+    priorities: set[int] = field(default_factory=set)
+    failures: dict[str, list[LookalikeError]] = field(default_factory=dict)
+    """By rpc: raised one after the other, before anything is done."""
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    """By rpc: calls wait until it is set."""
+    on_call: Callable[[str], None] | None = None
+
+    async def enter(self, rpc: str) -> None:
+        """Note a call, and do to it what the test asked for."""
+        self.calls[rpc] += 1
+        if self.on_call is not None:
+            self.on_call(rpc)
+        if rpc in self.gates:
+            await self.gates[rpc].wait()
+        if self.failures.get(rpc):
+            raise self.failures[rpc].pop(0)
+
+    def items(self, tenant: str = "") -> Counter[str]:
+        """Return how many entities each item has."""
+        return Counter(
+            entity.item for (owner, _), entity in self.entities.items() if owner == tenant
+        )
+
+
+class FakeEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
+    """One encoder, 4 components a vector."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def GetEncoder(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.GetEncoderRequest, _context: object
+    ) -> encoder_pb2.Encoder:
+        await self._peers.enter("GetEncoder")
+        if request.name != ENCODER:
+            raise NotFoundError("no such encoder", resource_name=request.name)
+        return encoder_pb2.Encoder(
+            name=ENCODER,
+            modalities=self._peers.modalities,
+            dimensions=4,
+            fingerprint=self._peers.fingerprint,
+            limits=encoder_pb2.Encoder.Limits(preferred_items=self._peers.preferred_items),
+        )
+
+    async def Encode(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.EncodeRequest, _context: object
+    ) -> encoder_service_pb2.EncodeResponse:
+        peers = self._peers
+        await peers.enter("Encode")
+        if request.expected_fingerprint != peers.fingerprint:
+            raise EncoderMismatchError(
+                f"expected {request.expected_fingerprint}, this is {peers.fingerprint}"
+            )
+        peers.priorities.add(request.priority)
+        peers.encoded += len(request.items)
+        return encoder_service_pb2.EncodeResponse(
+            results=[_encode(item.content) for item in request.items]
+        )
+
+
+def _encode(content: content_pb2.Content) -> encoder_service_pb2.EncodeResult:
+    data = content.image or content.text.encode()
+    if POISON in data:
+        error = encoder_service_pb2.EncodeResult()
+        error.error.CopyFrom(to_status(InvalidContentError("poison")))
+        return error
+    vector = vector_pb2.Vector(
+        dense=vector_pb2.DenseVector(data=hashlib.sha256(data).digest()[:16], dimensions=4)
+    )
+    return encoder_service_pb2.EncodeResult(item=encoder_service_pb2.EncodedItem(vectors=[vector]))
+
+
+class FakeCollections(collection_service_pb2_grpc.CollectionServiceServicer):
+    """Collections with one field, bound to the encoder."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def GetCollection(  # noqa: N802 - the name of the rpc
+        self, request: collection_service_pb2.GetCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        await self._peers.enter("GetCollection")
+        if request.name not in self._peers.collections:
+            raise NotFoundError("no such collection", resource_name=request.name)
+        field_ = collection_pb2.VectorField(
+            name="vector", encoder=ENCODER, encoder_fingerprint=self._peers.bound_to
+        )
+        return collection_pb2.Collection(name=request.name, vector_fields=[field_])
+
+
+class FakeEntities(entity_service_pb2_grpc.EntityServiceServicer):
+    """Entities under the rules of generations."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def BatchGetEntities(  # noqa: N802 - the name of the rpc
+        self, request: entity_service_pb2.BatchGetEntitiesRequest, _context: object
+    ) -> entity_service_pb2.BatchGetEntitiesResponse:
+        await self._peers.enter("BatchGetEntities")
+        response = entity_service_pb2.BatchGetEntitiesResponse()
+        for name in request.names:
+            known = self._peers.entities.get((current_context().tenant, name))
+            result = response.results.add()
+            if known is None:
+                result.error.CopyFrom(to_status(NotFoundError("no such entity")))
+            else:
+                result.entity.CopyFrom(known)
+        return response
+
+    async def UpsertEntities(  # noqa: N802 - the name of the rpc
+        self, request: entity_service_pb2.UpsertEntitiesRequest, _context: object
+    ) -> entity_service_pb2.UpsertEntitiesResponse:
+        await self._peers.enter("UpsertEntities")
+        if request.collection not in self._peers.collections:
+            raise NotFoundError("no such collection", resource_name=request.collection)
+        response = entity_service_pb2.UpsertEntitiesResponse()
+        for entity in request.entities:
+            result = response.results.add()
+            try:
+                outcome = self._upsert(entity)
+            except LookalikeError as error:
+                result.error.CopyFrom(to_status(error))
+            else:
+                result.entity.name = entity.name
+                result.entity.outcome = outcome
+        return response
+
+    def _upsert(self, entity: entity_pb2.Entity) -> outcome_pb2.Outcome.ValueType:
+        peers, key = self._peers, (current_context().tenant, entity.name)
+        known = peers.entities.get(key)
+        if known is not None and known.generation > entity.generation:
+            raise ConcurrentChangeError("a newer generation is stored")
+        if known is None:
+            peers.born[key] = entity.generation
+        created = peers.born[key] == entity.generation
+        same = known is not None and _content(known) == _content(entity)
+        if known is not None and same and known.generation != entity.generation:
+            return outcome_pb2.OUTCOME_UNCHANGED
+        if not same:
+            peers.writes[entity.item] += 1
+        peers.entities[key] = entity
+        return outcome_pb2.OUTCOME_CREATED if created else outcome_pb2.OUTCOME_UPDATED
+
+    async def DeleteEntities(  # noqa: N802 - the name of the rpc
+        self, request: entity_service_pb2.DeleteEntitiesRequest, _context: object
+    ) -> entity_service_pb2.DeleteEntitiesResponse:
+        await self._peers.enter("DeleteEntities")
+        stale = [
+            key
+            for selector in request.items
+            for key, entity in self._peers.entities.items()
+            if key[0] == current_context().tenant
+            and entity.item == selector.item
+            and entity.generation < selector.before_generation
+            and entity.name not in selector.keep
+        ]
+        for key in stale:
+            del self._peers.entities[key]
+        return entity_service_pb2.DeleteEntitiesResponse(count=len(stale))
+
+
+def _content(entity: entity_pb2.Entity) -> tuple[str, str, bytes]:
+    return (
+        entity.content_hash,
+        entity.text,
+        entity.attributes.SerializeToString(deterministic=True),
+    )
+
+
+@asynccontextmanager
+async def running_encoder(peers: Peers, port: int = 0) -> AsyncIterator[GrpcServer]:
+    """Serve the encoder."""
+    service = Service(
+        "lookalike.encoder.v1.EncoderService",
+        encoder_service_pb2_grpc.add_EncoderServiceServicer_to_server,
+        FakeEncoder(peers),  # type: ignore[abstract] # the others answer UNIMPLEMENTED
+    )
+    server = GrpcServer(server_settings(port=port), server_name="encoder", services=[service])
+    async with running(server):
+        yield server
+
+
+@asynccontextmanager
+async def running_search(peers: Peers, port: int = 0) -> AsyncIterator[GrpcServer]:
+    """Serve collections and entities."""
+    services = [
+        Service(
+            "lookalike.search.v1.CollectionService",
+            collection_service_pb2_grpc.add_CollectionServiceServicer_to_server,
+            FakeCollections(peers),  # type: ignore[abstract] # as above
+        ),
+        Service(
+            "lookalike.search.v1.EntityService",
+            entity_service_pb2_grpc.add_EntityServiceServicer_to_server,
+            FakeEntities(peers),  # type: ignore[abstract] # as above
+        ),
+    ]
+    server = GrpcServer(server_settings(port=port), server_name="search", services=services)
+    async with running(server):
+        yield server
