@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from lookalike_common.settings import is_loopback
 from tools.manifest_lint import Manifests
 
 SERVICES = ("encoder", "search", "ingest", "gateway")
@@ -48,7 +49,7 @@ def test_a_service_knows_its_settings(
         for part in name.lower().split("__"):
             assert part in found, f"{service} has no setting {name}"
             found = found[part]
-    assert effective["server"]["host"] == "0.0.0.0"
+    assert not is_loopback(effective["server"]["host"])
 
 
 @pytest.mark.parametrize("service", SERVICES)
