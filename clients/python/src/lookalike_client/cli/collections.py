@@ -81,7 +81,9 @@ def delete(
 
 
 def _table(collections: list[collection_pb2.Collection]) -> Table:
-    table = Table("collection", "state", "entities", "vector fields", "backend", "description")
+    table = Table()
+    for heading in ("collection", "state", "entities", "vector fields", "backend", "description"):
+        table.add_column(heading, overflow="fold")
     for each in collections:
         table.add_row(
             each.name.removeprefix("collections/"),

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from lookalike.ingest.v1 import job_pb2
-from lookalike_client.cli.following import failures_table, follow, show_end
+from lookalike_client.cli.following import counts, failures_table, follow, show_end
 from lookalike_client.cli.session import (
     Output,
     OutputOption,
@@ -75,16 +75,16 @@ def failures(context: typer.Context, job: JobArgument, output: OutputOption = Ou
 
 
 def _table(jobs: list[job_pb2.Job]) -> Table:
-    table = Table("job", "state", "collection", "created", "updated", "unchanged", "failed", "of")
-    table.add_column("begun")
+    table = Table()
+    table.add_column("job", no_wrap=True)
+    for heading in ("state", "collection", "items", "created"):
+        table.add_column(heading, overflow="fold")
     for job in jobs:
-        counts = job.counts
         table.add_row(
             job.name.removeprefix("jobs/"),
             state_word(job_pb2.Job.State.Name(job.state)),
             job.collection.removeprefix("collections/"),
-            *(f"{n:,}" for n in (counts.created, counts.updated, counts.unchanged, counts.failed)),
-            f"{counts.total:,}" if counts.HasField("total") else "?",
-            f"{job.create_time.ToDatetime(UTC):%Y-%m-%d %H:%M:%S}",
+            counts(job),
+            f"{job.create_time.ToDatetime(UTC).astimezone():%m-%d %H:%M}",
         )
     return table

@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 import typer
 from rich.table import Table
 
+from lookalike.encoder.v1 import encoder_pb2
 from lookalike_client.cli.exits import CommandError
 from lookalike_client.cli.models import require
 from lookalike_client.cli.session import console
@@ -113,24 +114,35 @@ def _claimed(data_dir: Path) -> TextIO:
 def _show_suite(options: SuiteOptions, pids: dict[str, int], seconds: float) -> None:
     ports = options.ports
     table = Table("program", "address", "metrics", "process")
-    for name in ("encoder", "search", "ingest"):
-        metrics = f"http://{HOST}:{getattr(ports, f'{name}_metrics')}/metrics"
+    for name in ("encoder", "search", "ingest", "gateway"):
+        metrics = f":{getattr(ports, f'{name}_metrics')}/metrics"
         table.add_row(name, f"{HOST}:{getattr(ports, name)}", metrics, str(pids[name]))
-    gateway = f"http://{HOST}:{ports.gateway}"
-    metrics = f"http://{HOST}:{ports.gateway_metrics}/metrics"
-    table.add_row("gateway", f"{gateway}/docs", metrics, str(pids["gateway"]))
     table.add_row("milvus", f"{HOST}:{ports.milvus}", "", str(pids["milvus"]))
     console.print(table)
-    console.print(f"backend: {_backend(ports)}", markup=False)
+    console.print(f"API in a browser: http://{HOST}:{ports.gateway}/docs", markup=False)
+    with Client(encoder=f"{HOST}:{ports.encoder}", search=f"{HOST}:{ports.search}") as client:
+        console.print(f"encoders: {_encoders(client)}", markup=False, soft_wrap=True)
+        console.print(f"backend: {_backend(client)}", markup=False, soft_wrap=True)
     console.print(f"ready after {seconds:.1f} s; Ctrl-C stops it", markup=False)
 
 
-def _backend(ports: Ports) -> str:
-    with Client(search=f"{HOST}:{ports.search}") as client:
-        try:
-            backend = client.server_info("search").backend
-        except LookalikeError as error:
-            return f"unknown ({error})"
+def _encoders(client: Client) -> str:
+    try:
+        ready = [
+            each for each in client.encoders() if each.state == encoder_pb2.Encoder.STATE_READY
+        ]
+    except LookalikeError as error:
+        return f"unknown ({error})"
+    if not ready:
+        return "none - `lookalike models install` brings some; then start again"
+    return ", ".join(f"{each.name.removeprefix('encoders/')} on {each.device}" for each in ready)
+
+
+def _backend(client: Client) -> str:
+    try:
+        backend = client.server_info("search").backend
+    except LookalikeError as error:
+        return f"unknown ({error})"
     return f"{backend} - {advice(backend)}"
 
 
