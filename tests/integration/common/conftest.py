@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -99,16 +100,29 @@ class Running:
                 reply = await self.assets.GetAsset(request, **options)
                 return int(reply.name == name)
             case "client_stream":
-                chunks = [asset_service_pb2.UploadChunkRequest(data=b"ab") for _ in range(2)]
-                upload = await self.assets.UploadChunk(iter(chunks), **options)
-                return int(upload.committed_bytes == 4)
+                upload_call = self.assets.UploadChunk(**options)
+                await upload_call.write(asset_service_pb2.UploadChunkRequest(data=b"ab"))
+                return int((await self._finished(upload_call)).committed_bytes == 2)
             case "server_stream":
                 wanted = asset_service_pb2.ReadAssetRequest(name=name)
                 return len([each async for each in self.assets.ReadAsset(wanted, **options)])
             case _:
-                requests = iter([self.encode_request("a"), self.encode_request("b")])
-                stream = self.encoder.StreamEncode(requests, **options)
-                return len([each async for each in stream])
+                stream = self.encoder.StreamEncode(**options)
+                replies = 0
+                for text in "ab":
+                    await stream.write(self.encode_request(text))
+                    replies += await stream.read() is not grpc.aio.EOF
+                await stream.done_writing()
+                assert await stream.read() is grpc.aio.EOF
+                return replies
+
+    @staticmethod
+    async def _finished(call: Any) -> asset_pb2.Upload:
+        """Return the reply; a server may have ended the call before the client did."""
+        with contextlib.suppress(asyncio.InvalidStateError):
+            await call.done_writing()
+        upload: asset_pb2.Upload = await call
+        return upload
 
     def read(
         self, name: str = NAME, **options: Any

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -89,6 +91,33 @@ async def test_foreign_errors_are_translated(
         failure = await running.failure("server_stream")
         assert failure.code() is code
         assert request_id_of(failure)
+
+
+class Payload:
+    """Stands for the memory of a request."""
+
+
+@each_kind
+async def test_a_failed_call_frees_its_memory_at_once(
+    start: Start, probe: Probe, kind: str
+) -> None:
+    held: list[weakref.ref[Payload]] = []
+
+    async def act() -> None:
+        payload = Payload()
+        held.append(weakref.ref(payload))
+        raise errors.NotFoundError(f"nothing for {payload}")
+
+    probe.act = act
+    gc.collect()
+    gc.disable()
+    try:
+        async with start() as running:
+            failure = await running.failure(kind)
+            assert failure.code() is grpc.StatusCode.NOT_FOUND
+            await assert_eventually(lambda: [each() for each in held] == [None], timeout=2)
+    finally:
+        gc.enable()
 
 
 async def test_an_abort_by_the_handler_passes(start: Start, probe: Probe) -> None:

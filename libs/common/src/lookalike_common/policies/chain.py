@@ -45,6 +45,9 @@ Streaming = Callable[[Any, Context], Any]
 # Any: gRPC's types know synchronous handlers only.
 Behaviour = Any
 
+_NO_REPLY: Final = b""
+"""What a handler returns after it has aborted its call; it is not sent."""
+
 _RAISED: Final = (Exception, asyncio.CancelledError)
 """Everything that may end a call, but not the end of the process or of the event loop."""
 
@@ -93,6 +96,7 @@ class PolicyChain:
                 return serialize(await handler(request, context))
             except _RAISED as error:
                 await self._fail(call, error)
+                return _NO_REPLY
             finally:
                 self._finish(call)
 
@@ -109,6 +113,7 @@ class PolicyChain:
                     return serialize(await handler(requests, context))
             except _RAISED as error:
                 await self._fail(call, error)
+                return _NO_REPLY
             finally:
                 self._finish(call)
 
@@ -174,19 +179,33 @@ class PolicyChain:
         async for raw in raws:
             yield await self._receive(call, parse, raw)
 
-    async def _fail(self, call: Call, error: BaseException) -> NoReturn:
+    async def _fail(self, call: Call, error: BaseException) -> None:
+        """End a call with the status of an error; raise only when that is not possible.
+
+        gRPC keeps the exception of an abort and raises it again after the handler. It must not
+        hold on to our frames, which hold requests: that would be a cycle until the next collection.
+        """
         call.error = error
-        if isinstance(error, grpc.aio.AbortError):
-            call.code = Code(call.context.code().value[0])
-            raise error
+        try:
+            if isinstance(error, grpc.aio.AbortError):
+                call.code = Code(call.context.code().value[0])
+                raise error
+            await _abort(call, self._outcome(call, error))
+        except grpc.aio.AbortError as aborted:
+            aborted.__traceback__ = aborted.__context__ = None
+        except grpc.aio.BaseError:
+            if isinstance(error, asyncio.CancelledError):
+                raise error from None
+            raise
+
+    def _outcome(self, call: Call, error: BaseException) -> LookalikeError:
         outcome = error
         # The policy that refused the call may translate its own error as well.
         for failed in reversed(self._failures[: call.depth + 1]):
             outcome = failed(call, outcome)
         if not isinstance(outcome, LookalikeError):
             raise outcome
-        call.code = outcome.code
-        await _abort(call, outcome, error)
+        return outcome
 
     def _finish(self, call: Call) -> None:
         for finish in reversed(self._finishes[: call.depth]):
@@ -194,21 +213,15 @@ class PolicyChain:
                 finish(call)
             except Exception:
                 _logger.exception("a policy failed at the end of a call")
+        call.error = None
 
 
-async def _abort(call: Call, outcome: LookalikeError, error: BaseException) -> NoReturn:
-    """End a call with a status; for one that the caller has left, only end it."""
+async def _abort(call: Call, outcome: LookalikeError) -> None:
+    call.code = outcome.code
     request_id = call.request.request_id
     status = to_status(outcome, request_id)
     trailers = ((DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_HEADER, request_id))
-    try:
-        await call.context.abort(_STATUS_CODES[outcome.code], status.message, trailers)
-    except grpc.aio.AbortError:
-        raise
-    except grpc.aio.BaseError:
-        if isinstance(error, asyncio.CancelledError):
-            raise error from None
-        raise
+    await call.context.abort(_STATUS_CODES[outcome.code], status.message, trailers)
 
 
 def _coroutine(handler: Behaviour, method: Method) -> Unary:
