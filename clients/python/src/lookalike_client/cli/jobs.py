@@ -77,14 +77,13 @@ def failures(context: typer.Context, job: JobArgument, output: OutputOption = Ou
 def _table(jobs: list[job_pb2.Job]) -> Table:
     table = Table()
     table.add_column("job", no_wrap=True)
-    for heading in ("state", "collection", "items", "created"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("created", "collection", "how it stands"):
+        table.add_column(heading)
     for job in jobs:
         table.add_row(
             job.name.removeprefix("jobs/"),
-            state_word(job_pb2.Job.State.Name(job.state)),
-            job.collection.removeprefix("collections/"),
-            counts(job),
             f"{job.create_time.ToDatetime(UTC).astimezone():%m-%d %H:%M}",
+            job.collection.removeprefix("collections/"),
+            f"{state_word(job_pb2.Job.State.Name(job.state))}: {counts(job)}",
         )
     return table

@@ -54,7 +54,7 @@ def demo(
     clock.lap(f"{len(found.paths())} photos: {found.origin}")
     models = Path(os.environ.get("LOOKALIKE_ENCODER__MODELS_DIR", home / "models")).resolve()
     _install_models(models)
-    clock.lap(f"models in {models}")
+    clock.lap(f"models in {report.shown(models)}")
     with (
         suite.running(home / "demo", found.folder, models) as running,
         _client(running.ports) as client,
@@ -76,8 +76,8 @@ def demo(
         raise CommandError(f"the original came first too rarely: {shares}, of {TARGET:.0%}")
     clock.lap("done")
     if not keep_running:
-        setting = f"LOOKALIKE_ENCODER__MODELS_DIR={models}"
-        again = f"{setting} {report.command()} up --data-dir {home / 'demo'}"
+        setting = f"LOOKALIKE_ENCODER__MODELS_DIR={report.shown(models)}"
+        again = f"{setting} {report.command()} up --data-dir {report.shown(home / 'demo')}"
         steps = report.next_steps(Ports(), COLLECTION, example)
         _print_commands("to try more, start the suite again, then:", [again, *steps])
 

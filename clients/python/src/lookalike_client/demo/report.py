@@ -85,8 +85,13 @@ def command() -> str:
     program = Path(sys.executable).with_name("lookalike")
     if not program.is_file():
         return f"{shlex.quote(sys.executable)} -m lookalike_client"
+    return shown(program)
+
+
+def shown(path: Path) -> str:
+    """A path as it is typed in this folder."""
     here = Path.cwd()
-    return str(program.relative_to(here) if program.is_relative_to(here) else program)
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def next_steps(ports: Ports, collection: str, example: Path) -> list[str]:
