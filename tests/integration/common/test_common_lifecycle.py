@@ -165,7 +165,7 @@ async def test_servers_describe_themselves() -> None:
         assert info.name == "servers/search"
         assert re.match(r"\d+\.\d+\.\d+", info.version)
         assert abs(info.start_time.seconds - time.time()) < 600
-        assert list(info.features) == ["milvus-lite"]
+        assert list(info.features) == ["milvus-lite", "reflection"]
         assert dict(info.limits) == {"max_message_bytes": 64 << 20, "max_top_k": 10_000}
         assert info.backend == "milvus-lite 3.2.2"
         assert dict(info.encoder_fingerprints) == {"encoders/a@1": "00"}

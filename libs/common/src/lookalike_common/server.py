@@ -92,9 +92,13 @@ class GrpcServer:
 
         `ServerInfoService` is left alone: liveness probes ask for it, since it depends on nothing.
         """
-        limits = {"max_message_bytes": int(settings.max_message_bytes), **(limits or {})}
         self._facts = ServerFacts(
-            server_name, features, limits, backend, encoder_fingerprints or {}
+            name=server_name,
+            features=features,
+            switches=_switches(settings),
+            limits={"max_message_bytes": int(settings.max_message_bytes), **(limits or {})},
+            backend=backend,
+            encoder_fingerprints=encoder_fingerprints or {},
         )
         self._services = [*services, self._server_info()]
         self._server: grpc.aio.Server | None = None
@@ -209,6 +213,15 @@ class GrpcServer:
             AuthPolicy(tokens),
             ValidationPolicy(validator, settings.validate_off_loop_bytes),
         ]
+
+
+def _switches(settings: ServerSettings) -> list[str]:
+    known = {
+        "auth": settings.auth.tokens_file is not None,
+        "reflection": settings.reflection,
+        "tls": settings.tls is not None,
+    }
+    return [name for name, on in known.items() if on]
 
 
 def _request_types(handlers: Mapping[str, Mapping[str, Handler]]) -> list[type[Message]]:

@@ -23,7 +23,9 @@ class ServerFacts:
     name: str
     """`encoder`, `search`, `ingest` or `gateway`."""
     features: Features = ()
-    """What is switched on, such as `cuda` or `milvus-lite`."""
+    """What is switched on in the service, such as `cuda` or `milvus-lite`."""
+    switches: Sequence[str] = ()
+    """What is switched on in the server, such as `auth` or `reflection`."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Published limits by name, such as `max_top_k`."""
     backend: Backend = ""
@@ -56,7 +58,7 @@ class ServerInfoServicer:
             name=name,
             version=importlib.metadata.version("lookalike-common"),
             start_time=self._started,
-            features=features() if callable(features) else features,
+            features=[*(features() if callable(features) else features), *facts.switches],
             limits=facts.limits,
             backend=backend() if callable(backend) else backend,
             encoder_fingerprints=fingerprints() if callable(fingerprints) else fingerprints,
