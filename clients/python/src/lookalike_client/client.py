@@ -187,6 +187,21 @@ class Client:
         )
         return self._call.unary(self._entities.CountEntities, request).count
 
+    def entities(self, collection: str, *, filter_: str = "") -> Iterator[entity_pb2.Entity]:
+        """The entities that match the filter, by id; without one, all of them."""
+        token = ""
+        while True:
+            request = entity_service_pb2.ListEntitiesRequest(
+                collection=collection_name(collection),
+                filter=filter_,
+                page_size=1000,
+                page_token=token,
+            )
+            reply = self._call.unary(self._entities.ListEntities, request)
+            yield from reply.entities
+            if not (token := reply.next_page_token):
+                return
+
     # Searches
 
     def search(
