@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from lookalike_common.errors import AlreadyExistsError, EtagMismatchError, NotFoundError
+from lookalike_common.testing import assert_eventually
+from lookalike_search.adapters.milvus import MilvusStore
 from lookalike_search.filters import CheckedExpression, check, parse
 from lookalike_search.model import (
     AttributeSpec,
@@ -441,7 +443,7 @@ SCORES = {
 @pytest.mark.parametrize("index", [IndexType.AUTO, IndexType.HNSW])
 @pytest.mark.parametrize("metric", list(METRICS))
 async def test_nearest_by_each_metric(
-    store: VectorStore, factory: Factory, metric: Metric, index: IndexType
+    store: MilvusStore, factory: Factory, metric: Metric, index: IndexType
 ) -> None:
     """Scores and distances mean the same before and after the rows are flushed."""
     collection = await factory.create(
@@ -459,7 +461,7 @@ async def test_nearest_by_each_metric(
         for (_, score, distance), (wanted, _) in zip(found, expected, strict=True):
             assert math.isclose(distance, wanted, rel_tol=1e-4, abs_tol=1e-5)
             assert math.isclose(score, SCORES[metric](wanted), rel_tol=1e-4, abs_tol=1e-5)
-        await asyncio.sleep(0.5)  # let the store flush; nothing tells when it did
+        await assert_eventually(lambda: not store.has_unflushed_rows)
 
 
 async def test_equal_scores_come_by_id(store: VectorStore, factory: Factory) -> None:

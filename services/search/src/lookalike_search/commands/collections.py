@@ -42,6 +42,18 @@ MAX_FILTERABLE: Final = 48
 
 _MAX_LABEL: Final = 255
 _DIMENSIONS: Final = range(2, 32_769)
+_INDEX_PARAMS: Final[Mapping[IndexType, Mapping[str, range]]] = {
+    IndexType.HNSW: {"M": range(2, 2049), "efConstruction": range(1, 65_537)},
+    IndexType.IVF_FLAT: {"nlist": range(1, 65_537)},
+    IndexType.IVF_SQ8: {"nlist": range(1, 65_537)},
+    IndexType.IVF_PQ: {
+        "nlist": range(1, 65_537),
+        "m": range(1, 32_769),
+        "nbits": range(1, 25),
+    },
+    IndexType.SCANN: {"nlist": range(1, 65_537)},
+}
+"""Settings of each index with their ranges; the others have none."""
 _DENSE_METRICS: Final = frozenset({Metric.COSINE, Metric.INNER_PRODUCT, Metric.EUCLIDEAN})
 _COLUMN_TYPES: Final = frozenset(AttributeType) - {AttributeType.STRING_LIST, AttributeType.JSON}
 
@@ -270,6 +282,7 @@ def _check_supported(spec: VectorFieldSpec, capabilities: Capabilities, at: str)
         raise UnsupportedByBackendError(
             f"{backend} has no index {spec.index.type}", field=f"{at}.index.type"
         )
+    _check_index_params(spec.index, f"{at}.index.params")
     if spec.metric not in _DENSE_METRICS:
         raise InvalidArgumentError(
             f"dense vectors are not compared by {spec.metric}", field=f"{at}.metric"
@@ -279,3 +292,16 @@ def _check_supported(spec: VectorFieldSpec, capabilities: Capabilities, at: str)
             f"must be from {_DIMENSIONS.start} to {_DIMENSIONS.stop - 1}",
             field=f"{at}.dimensions",
         )
+
+
+def _check_index_params(index: IndexSpec, at: str) -> None:
+    known = _INDEX_PARAMS.get(index.type, {})
+    for name, value in index.params.items():
+        field = f"{at}.{name[:80]}"
+        if name not in known:
+            raise InvalidArgumentError(f"the index {index.type} has no such setting", field=field)
+        allowed = known[name]
+        if not float(value).is_integer() or int(value) not in allowed:
+            raise InvalidArgumentError(
+                f"must be whole and from {allowed.start} to {allowed.stop - 1}", field=field
+            )

@@ -131,6 +131,11 @@ class MilvusStore:
         """What kind of Milvus it is; empty until it was reached."""
         return self._dialect.capabilities.backend if self._dialect is not None else ""
 
+    @property
+    def has_unflushed_rows(self) -> bool:
+        """Whether this process wrote rows that will be flushed soon."""
+        return self._writers.are_flushing
+
     def listen(self, listener: Callable[[bool], None]) -> None:
         """Have `listener` told whenever Milvus comes or goes."""
         self._listeners.append(listener)

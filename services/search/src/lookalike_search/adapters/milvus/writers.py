@@ -74,6 +74,11 @@ class Writers:
         if writer.flusher is None:
             writer.flusher = asyncio.create_task(self._flush_later(key, writer, at_once, idle))
 
+    @property
+    def are_flushing(self) -> bool:
+        """Whether rows wait to be flushed."""
+        return any(each.flusher is not None for each in self._writers.values())
+
     async def close(self) -> None:
         """Stop flushing; what is not flushed is in the server's log all the same."""
         flushers = [each.flusher for each in self._writers.values() if each.flusher is not None]

@@ -1,0 +1,129 @@
+"""A real EncoderService with vectors that anybody can work out: no models, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from lookalike.encoder.v1 import (
+    encoder_pb2,
+    encoder_service_pb2,
+    encoder_service_pb2_grpc,
+)
+from lookalike.type.v1 import content_pb2, vector_pb2
+from lookalike_common.errors import EncoderMismatchError, InvalidContentError, NotFoundError
+from lookalike_common.server import GrpcServer, Service
+from lookalike_common.status import to_status
+from lookalike_common.testing import server_settings
+
+DIMENSIONS: Final = 26
+TEXT: Final = "encoders/toy-text@1"
+IMAGE: Final = "encoders/toy-image@1"
+SERVICE: Final = "lookalike.encoder.v1.EncoderService"
+
+
+def letters(text: str) -> list[float]:
+    """Return how often each letter comes, as a vector of length 1."""
+    counts = np.zeros(DIMENSIONS, np.float64)
+    for letter in text.lower():
+        if "a" <= letter <= "z":
+            counts[ord(letter) - ord("a")] += 1
+    return [float(each) for each in (counts / np.linalg.norm(counts)).astype(np.float32)]
+
+
+class ToyEncoder:
+    """Encodes texts, and images whose bytes are letters, by their letters."""
+
+    def __init__(self) -> None:
+        self.fingerprints = {TEXT: "aa" * 32, IMAGE: "bb" * 32}
+        """Change one, and the encoder is another one."""
+        self.requests: list[encoder_service_pb2.EncodeRequest] = []
+        """What was asked, in order."""
+
+    def server(self) -> GrpcServer:
+        """Return a server that answers with this encoder."""
+        add = encoder_service_pb2_grpc.add_EncoderServiceServicer_to_server
+        return GrpcServer(
+            server_settings(), server_name="encoder", services=[Service(SERVICE, add, self)]
+        )
+
+    async def GetEncoder(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.GetEncoderRequest, _context: object
+    ) -> encoder_pb2.Encoder:
+        """Describe one encoder."""
+        name = self._find(request.name)
+        return encoder_pb2.Encoder(
+            name=name,
+            operations=[encoder_pb2.Encoder.OPERATION_ENCODE],
+            dimensions=DIMENSIONS,
+            vector_kind=vector_pb2.VECTOR_KIND_DENSE,
+            metric=vector_pb2.METRIC_COSINE,
+            space="letters@1",
+            fingerprint=self.fingerprints[name],
+            state=encoder_pb2.Encoder.STATE_READY,
+            version="1",
+        )
+
+    async def Encode(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.EncodeRequest, _context: object
+    ) -> encoder_service_pb2.EncodeResponse:
+        """Encode some items."""
+        self.requests.append(request)
+        name = self._find(request.encoder)
+        fingerprint = self.fingerprints[name]
+        if request.expected_fingerprint not in {"", fingerprint}:
+            raise EncoderMismatchError(
+                f"{name} has the fingerprint {fingerprint}; "
+                f"the caller expects {request.expected_fingerprint}",
+                field="expected_fingerprint",
+            )
+        return encoder_service_pb2.EncodeResponse(
+            results=_encode([each.content for each in request.items]),
+            encoder=name,
+            fingerprint=fingerprint,
+        )
+
+    async def ListEncoders(  # noqa: N802 - the name of the rpc
+        self, _request: encoder_service_pb2.ListEncodersRequest, _context: object
+    ) -> encoder_service_pb2.ListEncodersResponse:
+        """List both encoders."""
+        asked = [encoder_service_pb2.GetEncoderRequest(name=name) for name in self.fingerprints]
+        return encoder_service_pb2.ListEncodersResponse(
+            encoders=[await self.GetEncoder(each, None) for each in asked]
+        )
+
+    async def StreamEncode(  # noqa: N802 - the name of the rpc
+        self, requests: AsyncIterator[encoder_service_pb2.EncodeRequest], context: object
+    ) -> AsyncIterator[encoder_service_pb2.EncodeResponse]:
+        """Encode one request after the other."""
+        async for request in requests:
+            yield await self.Encode(request, context)
+
+    def _find(self, name: str) -> str:
+        full = name if "@" in name else f"{name}@1"
+        if full not in self.fingerprints:
+            raise NotFoundError(
+                "no such encoder", resource_type="lookalike/Encoder", resource_name=name
+            )
+        return full
+
+
+def _encode(contents: Sequence[content_pb2.Content]) -> list[encoder_service_pb2.EncodeResult]:
+    results = []
+    for index, content in enumerate(contents):
+        text = content.text or content.image.decode(errors="replace")
+        if not any("a" <= letter <= "z" for letter in text.lower()):
+            error = InvalidContentError("has no letters", field=f"items[{index}].content")
+            results.append(encoder_service_pb2.EncodeResult(error=to_status(error)))
+            continue
+        data = np.array(letters(text), "<f4").tobytes()
+        vector = vector_pb2.Vector(
+            dense=vector_pb2.DenseVector(
+                data=data, dtype=vector_pb2.DATA_TYPE_FLOAT32, dimensions=DIMENSIONS
+            )
+        )
+        item = encoder_service_pb2.EncodedItem(vectors=[vector])
+        results.append(encoder_service_pb2.EncodeResult(item=item))
+    return results
