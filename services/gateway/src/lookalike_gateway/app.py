@@ -65,17 +65,13 @@ def _routes(api: ApiEndpoint, pages: Pages, health: HealthEndpoints) -> FastAPI:
 
 def _info(settings: GatewaySettings) -> ServerInfoServicer:
     server = settings.server
-    features = {
-        "openapi": True,
-        "tls": server.tls is not None,
-        "auth": server.auth.tokens_file is not None,
-    }
+    switches = {"tls": server.tls is not None, "auth": server.auth.tokens_file is not None}
     limits = {
         "max_body_bytes": int(settings.max_body_bytes),
         "max_concurrent_requests": server.max_concurrent_rpcs,
     }
-    on = tuple(name for name, is_on in features.items() if is_on)
-    return ServerInfoServicer(ServerFacts(OWN_NAME, on, limits))
+    on = tuple(name for name, is_on in switches.items() if is_on)
+    return ServerInfoServicer(ServerFacts(OWN_NAME, ("openapi",), on, limits))
 
 
 async def _unknown(request: Request, _error: Exception) -> Response:

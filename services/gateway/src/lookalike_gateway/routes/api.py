@@ -23,6 +23,7 @@ from lookalike_gateway.adapters.upstreams import (
     StreamCall,
     Upstreams,
     service_of,
+    unserved,
     upstream_error,
 )
 from lookalike_gateway.routes.edge import ROUTE

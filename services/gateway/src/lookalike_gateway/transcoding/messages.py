@@ -71,7 +71,8 @@ def _explained(text: str) -> InvalidArgumentError:
     chain = _CHAIN.findall(text)
     reason = _CHAIN.sub("", text)
     place = _PLACE.search(reason)
-    field = ".".join(chain) if place is None else place["path"].removeprefix(".")
+    field = "" if place is None else place["path"].removeprefix(".")
+    field = field or ".".join(chain)
     reason = _PLACE.sub("", reason)
     unknown = _UNKNOWN.search(reason)
     if unknown is not None:
