@@ -84,7 +84,7 @@ def canonical_json(value: object) -> bytes:
 
 def format_timestamp(moment: datetime) -> str:
     """Return the stored form of an instant: `2026-01-31T12:00:00.000000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -127,9 +127,13 @@ def decide(write: EntityRecord, stored: EntityRecord | None, now: datetime) -> D
         )
     same = _same(write, stored)
     if generation == stored.generation:
-        outcome = _first_outcome(stored)
-        record = None if same else _stamped(write, generation, stored, now)
-        return Decision(outcome, record)
+        if same:
+            return Decision(_first_outcome(stored), None)
+        created = stored.create_generation == generation
+        return Decision(
+            Outcome.CREATED if created else Outcome.UPDATED,
+            _stamped(write, generation, stored, now),
+        )
     if not same:
         return Decision(Outcome.UPDATED, _stamped(write, generation, stored, now))
     if not write.generation:

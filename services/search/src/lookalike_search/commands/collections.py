@@ -18,7 +18,6 @@ from lookalike_common.errors import (
     NotFoundError,
     UnsupportedByBackendError,
 )
-from lookalike_common.paging import decode_page_token, encode_page_token
 from lookalike_search.attributes import check_attribute_name
 from lookalike_search.catalog import Catalog
 from lookalike_search.encoding import EncoderFacts, EncoderPort
@@ -35,6 +34,7 @@ from lookalike_search.model import (
     VectorFieldSpec,
     VectorKind,
 )
+from lookalike_search.pages import read_after, token_after
 from lookalike_search.store import Capabilities, VectorStore
 
 MAX_FILTERABLE: Final = 48
@@ -152,12 +152,11 @@ class Collections:
         self, tenant: str, *, page_size: int, page_token: str
     ) -> tuple[list[CollectionView], str]:
         """Return a page of collections by id, and the next page's token or nothing."""
-        position = decode_page_token(page_token, "collections", tenant)
-        after = str(position[0]) if position else ""
+        after = read_after(page_token, "collections", tenant)
         ids = [each for each in await self._store.list_ids(tenant) if each > after]
         page = ids[:page_size]
         found = await asyncio.gather(*(self._get_if_there(tenant, each) for each in page))
-        token = encode_page_token([page[-1]], "collections", tenant) if len(ids) > len(page) else ""
+        token = token_after(page[-1], "collections", tenant) if len(ids) > len(page) else ""
         return [each for each in found if each is not None], token
 
     async def delete(self, tenant: str, collection_id: str, etag: str = "") -> None:

@@ -10,7 +10,6 @@ from lookalike_common.errors import (
     LookalikeError,
     NotFoundError,
 )
-from lookalike_common.paging import decode_page_token, encode_page_token
 from lookalike_search.catalog import Catalog
 from lookalike_search.filters import CheckedExpression, check, parse
 from lookalike_search.model import (
@@ -21,6 +20,7 @@ from lookalike_search.model import (
     StoredCollection,
 )
 from lookalike_search.output import parse_output_fields
+from lookalike_search.pages import read_after, token_after
 from lookalike_search.store import Freshness, VectorStore
 
 ENTITY: Final = "lookalike/Entity"
@@ -91,7 +91,7 @@ class Entities:
     ) -> tuple[list[EntityRecord], str]:
         """Return a page of entities by id, and the next page's token or nothing."""
         bound = ("entities", tenant, collection_id, filter_text)
-        position = decode_page_token(page_token, *bound)
+        after = read_after(page_token, *bound)
 
         async def work(collection: StoredCollection) -> tuple[list[EntityRecord], str]:
             mask = parse_output_fields(output_fields, collection.spec)
@@ -99,13 +99,13 @@ class Entities:
                 tenant,
                 collection,
                 limit=page_size + 1,
-                after=str(position[0]) if position else "",
+                after=after,
                 where=checked_filter(filter_text, collection.spec),
                 projection=mask.projection,
                 freshness=_STRONG,
             )
             page = found[:page_size]
-            token = encode_page_token([page[-1].id], *bound) if len(found) > len(page) else ""
+            token = token_after(page[-1].id, *bound) if len(found) > len(page) else ""
             return [mask.apply(each) for each in page], token
 
         return await self._catalog.using(tenant, collection_id, work)

@@ -100,7 +100,10 @@ def make_plan(order: SearchOrder, collection: StoredCollection) -> Plan:
     if order.group_by is not None:
         _check_group_by(order.group_by, collection.spec)
     position = decode_page_token(order.page_token, _LISTING, order.digest)
-    offset, effort = _read_position(position) if position else (order.offset, _effort(order))
+    if position is None:
+        offset, effort = order.offset, _effort(order)
+    else:
+        offset, effort = _read_position(position)
     return Plan(
         order=order,
         collection=collection,

@@ -53,7 +53,7 @@ class Target:
     def parse(cls, uri: str) -> Target:
         """Read `http://host:port`, `https://…`, `tcp://…` or `host:port`; ValueError if wrong."""
         url = urlsplit(uri if "://" in uri else f"tcp://{uri}")
-        if url.scheme not in {"http", "https", "tcp"} or not url.hostname:
+        if url.scheme not in {"http", "https", "tcp"} or not url.hostname or url.path.strip("/"):
             raise ValueError(f"not the URI of a Milvus server: {uri!r}")
         host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
         return cls(f"{host}:{url.port or _DEFAULT_PORT}", url.scheme == "https")
