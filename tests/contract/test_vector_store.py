@@ -540,3 +540,30 @@ async def test_read_your_writes(store: VectorStore, factory: Factory) -> None:
             params={},
         )
         assert f"e{number:05d}" in {each.record.id for each in neighbors}
+
+
+async def test_searches_at_the_same_time_get_their_own_answers(
+    store: VectorStore, factory: Factory
+) -> None:
+    collection = await factory.create(factory.spec(attributes=ATTRIBUTES, dimensions=16))
+    rng = np.random.default_rng(9)
+    vectors = rng.standard_normal((400, 16), np.float32)
+    await write(
+        store,
+        collection,
+        [record(i, vector=vectors[i], attributes={"price": i}) for i in range(400)],
+    )
+    asked = [
+        (number, limit, filter_text)
+        for number in range(20)
+        for limit, filter_text in ((5, ""), (7, "price >= 200"))
+    ]
+
+    async def ask(number: int, limit: int, filter_text: str) -> list[str]:
+        found = await find(store, collection, vectors[number], limit=limit, filter_text=filter_text)
+        return [each for each, _, _ in found]
+
+    alone = [await ask(*each) for each in asked]
+    together = await asyncio.gather(*(ask(*each) for each in asked))
+    assert together == alone
+    assert [each[0] for each in alone[::2]] == [f"e{i:05d}" for i in range(20)]

@@ -25,6 +25,7 @@ from lookalike_search.store import Freshness, VectorStore
 from lookalike_search.writing import EntityDraft, PreparedWrite, decide, prepare
 
 _STRONG: Final = Freshness(consistency=Consistency.STRONG)
+_OFF_LOOP: Final = 64
 _WITHOUT_VECTORS: Final = Projection()
 
 
@@ -59,7 +60,7 @@ class Upserts:
         """Write entities; a bad one fails alone, and of those with the same id the last wins."""
 
         async def work(collection: StoredCollection) -> WriteReport:
-            prepared = [_try_prepare(each, collection.spec) for each in drafts]
+            prepared = await _prepare_all(drafts, collection.spec)
             last = {
                 each.record.id: each for each in prepared if not isinstance(each, LookalikeError)
             }
@@ -166,6 +167,17 @@ class Upserts:
             if each.record.id not in failed
         ]
         return encoded, failed
+
+
+async def _prepare_all(
+    drafts: Sequence[EntityDraft | LookalikeError], spec: CollectionSpec
+) -> list[PreparedWrite | LookalikeError]:
+    """Check all drafts, in a thread where it would hold up the event loop."""
+
+    def prepare_all() -> list[PreparedWrite | LookalikeError]:
+        return [_try_prepare(each, spec) for each in drafts]
+
+    return await asyncio.to_thread(prepare_all) if len(drafts) > _OFF_LOOP else prepare_all()
 
 
 def _try_prepare(

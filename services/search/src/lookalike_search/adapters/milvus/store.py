@@ -11,12 +11,13 @@ from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
-import numpy as np
-from pymilvus.grpc_gen import common_pb2, milvus_pb2
+from pymilvus.grpc_gen import milvus_pb2
 
 from lookalike_common.errors import LookalikeError
 from lookalike_search.adapters.milvus.capabilities import Dialect, dialect_of
+from lookalike_search.adapters.milvus.coalescing import Coalescer
 from lookalike_search.adapters.milvus.connection import Message, MilvusConnection
+from lookalike_search.adapters.milvus.consistency import milvus_consistency
 from lookalike_search.adapters.milvus.failures import MilvusFailure, unavailable
 from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE, tenant_of
 from lookalike_search.adapters.milvus.publishing import Publishing
@@ -30,10 +31,9 @@ from lookalike_search.adapters.milvus.rows import (
 from lookalike_search.adapters.milvus.schema import (
     ID,
     ITEM,
-    METRIC_NAMES,
     key_values,
-    vector_column,
 )
+from lookalike_search.adapters.milvus.searches import Ask, Searches
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.filters import CheckedExpression, entity_columns, quote, render
 from lookalike_search.model import (
@@ -41,28 +41,22 @@ from lookalike_search.model import (
     CollectionSpec,
     Consistency,
     EntityRecord,
-    Metric,
     Neighbor,
     Projection,
     StoredCollection,
     Vector,
-    VectorFieldSpec,
 )
-from lookalike_search.scoring import score_of_distance
 from lookalike_search.store import Capabilities, Freshness
 
 _logger = logging.getLogger(__name__)
 
 _IDS_AT_ONCE: Final = 500
+_OFF_LOOP: Final = 64
+"""Rows whose conversion would hold up the event loop."""
+_PARALLEL: Final = 1
+"""Requests of searches that ask alike at once: more would only make each of them smaller."""
 _COUNT: Final = "count(*)"
 _STRONG: Final = Freshness(consistency=Consistency.STRONG)
-_LEVELS: Final[Mapping[Consistency, tuple[int, int]]] = {
-    Consistency.STRONG: (common_pb2.Strong, 0),
-    Consistency.BOUNDED: (common_pb2.Bounded, 2),
-    Consistency.EVENTUAL: (common_pb2.Eventually, 1),
-}
-"""For each consistency Milvus's level and the timestamp that stands for it."""
-
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
@@ -102,6 +96,9 @@ class MilvusStore:
         self._listeners: list[Callable[[bool], None]] = []
         self._publishing = Publishing(self._connection)
         self._writers = Writers(self._flush)
+        self._coalescer = Coalescer(
+            Searches(self._read).run, parallel=_PARALLEL, most=lambda ask: ask.most_together
+        )
         self._dialect: Dialect | None = None
         self._tidying: asyncio.Task[None] | None = None
 
@@ -118,6 +115,7 @@ class MilvusStore:
         if self._tidying is not None:
             self._tidying.cancel()
             await asyncio.wait((self._tidying,))
+        await self._coalescer.close()
         await self._writers.close()
         await self._connection.close()
 
@@ -190,12 +188,9 @@ class MilvusStore:
     ) -> int:
         """See `VectorStore`."""
         position = 0
-        for batch in split_by_size(records):
-            columns = await _off_loop(len(batch), to_columns, collection.spec, batch)
-            request = milvus_pb2.UpsertRequest(
-                collection_name=collection.storage, fields_data=columns, num_rows=len(batch)
-            )
-            answer = await self._write(tenant, collection, "Upsert", request, rows=len(batch))
+        for request in await _off_loop(len(records), _upsert_requests, collection, records):
+            rows = request.num_rows
+            answer = await self._write(tenant, collection, "Upsert", request, rows=rows)
             position = max(position, int(answer.timestamp))
         return position
 
@@ -259,7 +254,7 @@ class MilvusStore:
     ) -> int:
         """See `VectorStore`."""
         request = _query_request(collection, _rendered(where, collection), [_COUNT], _STRONG, {})
-        answer = await self._read(tenant, collection, "Query", request)
+        answer = await self._read(tenant, collection.storage, "Query", request)
         return int(answer.fields_data[0].scalars.long_data.data[0])
 
     @_translated
@@ -292,26 +287,21 @@ class MilvusStore:
         field = collection.spec.vector_field(vector_field)
         if field is None:
             raise ValueError(f"no vector field {vector_field}")
-        request = _search_request(
-            collection,
-            field,
-            vector,
-            limit=limit,
-            expression=_rendered(where, collection),
-            projection=projection,
-            freshness=freshness,
-        )
         effort = {name: int(value) for name, value in params.items()}
         effort["ef"] = max(effort.get("ef", limit), limit)
-        request.search_params.extend(key_values({"params": effort}))
-        answer = (await self._read(tenant, collection, "Search", request)).results
-        ids = list(answer.ids.str_id.data)
-        records = from_columns(ids, answer.fields_data, projection)
-        neighbors = [
-            _neighbor(record, float(raw), field)
-            for record, raw in zip(records, answer.scores, strict=True)
-        ]
-        return sorted(neighbors, key=lambda each: (-each.score, each.record.id))
+        ask = Ask(
+            tenant=tenant,
+            storage=collection.storage,
+            field=field.name,
+            metric=field.metric,
+            dimensions=field.dimensions,
+            expression=_rendered(where, collection),
+            limit=limit,
+            projection=projection,
+            freshness=freshness,
+            params=tuple(sorted(effort.items())),
+        )
+        return await self._coalescer.search(ask, vector)
 
     async def _query(
         self,
@@ -326,20 +316,18 @@ class MilvusStore:
         request = _query_request(
             collection, expression, output_columns(projection), freshness, params
         )
-        answer = await self._read(tenant, collection, "Query", request)
+        answer = await self._read(tenant, collection.storage, "Query", request)
         ids = read_ids(answer.fields_data)
-        return from_columns(ids, answer.fields_data, projection)
+        return await _off_loop(len(ids), from_columns, ids, answer.fields_data, projection)
 
-    async def _read(
-        self, tenant: str, collection: StoredCollection, call: str, request: Message
-    ) -> Message:
+    async def _read(self, tenant: str, storage: str, call: str, request: Message) -> Message:
         """Read; a collection that is not in memory, as after a restart, is loaded first."""
         try:
             return await self._connection.call(call, request, tenant=tenant)
         except MilvusFailure as failure:
             if not failure.is_not_loaded:
                 raise
-        await self._publishing.load(tenant, collection.storage)
+        await self._publishing.load(tenant, storage)
         return await self._connection.call(call, request, tenant=tenant)
 
     async def _write(
@@ -395,9 +383,23 @@ async def _off_loop(
     rows: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
 ) -> Result:
     """Run work in a thread where it would hold up the event loop."""
-    if rows <= 64:
+    if rows <= _OFF_LOOP:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
+
+
+def _upsert_requests(
+    collection: StoredCollection, records: Sequence[EntityRecord]
+) -> list[milvus_pb2.UpsertRequest]:
+    """Return as many writes as the records' size needs."""
+    return [
+        milvus_pb2.UpsertRequest(
+            collection_name=collection.storage,
+            fields_data=to_columns(collection.spec, batch),
+            num_rows=len(batch),
+        )
+        for batch in split_by_size(records)
+    ]
 
 
 def _query_request(
@@ -407,7 +409,7 @@ def _query_request(
     freshness: Freshness,
     params: Mapping[str, object],
 ) -> milvus_pb2.QueryRequest:
-    level, timestamp = _consistency(freshness)
+    level, timestamp = milvus_consistency(freshness)
     return milvus_pb2.QueryRequest(
         collection_name=collection.storage,
         expr=expression,
@@ -417,62 +419,6 @@ def _query_request(
         guarantee_timestamp=timestamp,
         use_default_consistency=False,
     )
-
-
-def _search_request(
-    collection: StoredCollection,
-    field: VectorFieldSpec,
-    vector: Vector,
-    *,
-    limit: int,
-    expression: str,
-    projection: Projection,
-    freshness: Freshness,
-) -> milvus_pb2.SearchRequest:
-    level, timestamp = _consistency(freshness)
-    placeholder = common_pb2.PlaceholderValue(
-        tag="$0",
-        type=common_pb2.FloatVector,
-        values=[vector.astype("<f4", copy=False).tobytes()],
-    )
-    group = common_pb2.PlaceholderGroup(placeholders=[placeholder])
-    params = {
-        "anns_field": vector_column(field.name),
-        "topk": limit,
-        "metric_type": METRIC_NAMES[field.metric],
-        "round_decimal": -1,
-    }
-    return milvus_pb2.SearchRequest(
-        collection_name=collection.storage,
-        dsl=expression,
-        dsl_type=common_pb2.BoolExprV1,
-        placeholder_group=group.SerializeToString(),
-        output_fields=output_columns(projection),
-        search_params=key_values(params),
-        nq=1,
-        consistency_level=level,
-        guarantee_timestamp=timestamp,
-        use_default_consistency=False,
-    )
-
-
-def _consistency(freshness: Freshness) -> tuple[int, int]:
-    if freshness.position:
-        return common_pb2.Customized, freshness.position
-    return _LEVELS[freshness.consistency]
-
-
-def _neighbor(record: EntityRecord, raw: float, field: VectorFieldSpec) -> Neighbor:
-    """Return a neighbour from Milvus's own number: a similarity, or a squared distance for L2."""
-    match field.metric:
-        case Metric.COSINE:
-            distance = 1.0 - max(-1.0, min(1.0, raw))
-        case Metric.EUCLIDEAN:
-            distance = float(np.sqrt(max(0.0, raw)))
-        case _:
-            distance = -raw
-    score = score_of_distance(field.metric, distance, field.dimensions)
-    return Neighbor(record, score, distance)
 
 
 def _rendered(where: CheckedExpression | None, collection: StoredCollection) -> str:

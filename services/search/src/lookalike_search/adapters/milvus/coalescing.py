@@ -1,0 +1,162 @@
+"""Searches that ask alike at the same time go to Milvus as one request.
+
+What one request costs depends little on how many vectors it brings (on Milvus Lite, which looks at
+every row in Python, hardly at all). So while a request is under way, those that come gather, and
+leave together when it is back: nobody waits for a timer, and a lone search goes at once.
+
+A caller that leaves is dropped; when all callers of a running request have left, it is cancelled.
+A request that fails is split, so that a bad vector fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from lookalike_common.context import current_context
+from lookalike_common.errors import (
+    BackendUnavailableError,
+    DeadlineExceededError,
+    InternalError,
+    NotFoundError,
+    OverloadedError,
+)
+from lookalike_search.model import Vector
+
+Key = TypeVar("Key", bound=Hashable)
+Answer = TypeVar("Answer")
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Of one request's vectors."""
+
+_OF_ALL: Final = (
+    BackendUnavailableError,
+    DeadlineExceededError,
+    NotFoundError,
+    OverloadedError,
+)
+"""Failures that are not one vector's fault."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter(Generic[Answer]):
+    vector: Vector
+    answer: asyncio.Future[Answer]
+
+
+@dataclass(slots=True)
+class _Lane(Generic[Answer]):
+    """The searches that ask alike."""
+
+    waiting: deque[_Waiter[Answer]] = field(default_factory=deque)
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Coalescer(Generic[Key, Answer]):
+    """Runs searches together where their keys are the same.
+
+    `run(key, vectors)` returns one answer a vector, in their order; at most `parallel` of one key
+    run at once, each with at most `most(key)` vectors.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Key, Sequence[Vector]], Awaitable[Sequence[Answer]]],
+        *,
+        parallel: int,
+        most: Callable[[Key], int],
+    ) -> None:
+        self._run = run
+        self._parallel = parallel
+        self._most = most
+        self._lanes: dict[Key, _Lane[Answer]] = {}
+
+    async def search(self, key: Key, vector: Vector) -> Answer:
+        """Return the answer for one vector; ends with the caller's own deadline."""
+        lane = self._lanes.setdefault(key, _Lane())
+        waiter = _Waiter(vector, asyncio.get_running_loop().create_future())
+        lane.waiting.append(waiter)
+        if len(lane.running) < self._parallel:
+            self._start(key, lane)
+        remaining = current_context().remaining()
+        try:
+            async with asyncio.timeout(None if remaining is None else remaining.total_seconds()):
+                answer: Answer = await waiter.answer
+        except TimeoutError:
+            raise DeadlineExceededError("Milvus did not answer in time") from None
+        return answer
+
+    async def close(self) -> None:
+        """Cancel what runs."""
+        running = [task for lane in self._lanes.values() for task in lane.running]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    def _start(self, key: Key, lane: _Lane[Answer]) -> None:
+        """Send off what waits; in no caller's context, whose deadline would be everybody's."""
+        batch = _take(lane.waiting, self._most(key))
+        if not batch:
+            if not lane.running and self._lanes.get(key) is lane:
+                del self._lanes[key]
+            return
+        task = asyncio.create_task(self._answer(key, batch), context=contextvars.Context())
+        lane.running.add(task)
+
+        def left(_answer: asyncio.Future[Answer]) -> None:
+            if all(each.answer.done() for each in batch):
+                task.cancel()
+
+        def done(_task: asyncio.Task[None]) -> None:
+            lane.running.discard(task)
+            for each in batch:
+                each.answer.cancel()  # those without an answer, when the task was cancelled
+            self._start(key, lane)
+
+        for each in batch:
+            each.answer.add_done_callback(left)
+        task.add_done_callback(done)
+
+    async def _answer(self, key: Key, batch: Sequence[_Waiter[Answer]]) -> None:
+        """Run a batch, and its halves if it fails."""
+        try:
+            answers = await self._run(key, [each.vector for each in batch])
+            _check_count(len(answers), len(batch))
+        except Exception as error:  # noqa: BLE001 - each caller gets it
+            if len(batch) > 1 and not isinstance(error, _OF_ALL):
+                half = len(batch) // 2
+                await self._answer(key, batch[:half])
+                await self._answer(key, batch[half:])
+                return
+            for each in batch:
+                if not each.answer.done():
+                    each.answer.set_exception(error)
+            return
+        for each, answer in zip(batch, answers, strict=True):
+            if not each.answer.done():
+                each.answer.set_result(answer)
+
+
+def _check_count(answers: int, searches: int) -> None:
+    if answers != searches:
+        raise InternalError(f"{answers} answers for {searches} searches")
+
+
+def _take(waiting: deque[_Waiter[Answer]], most: int) -> list[_Waiter[Answer]]:
+    """Take as many as one request carries, leaving out those whose caller left."""
+    batch: list[_Waiter[Answer]] = []
+    size = 0
+    while waiting and len(batch) < most:
+        if waiting[0].answer.done():
+            waiting.popleft()
+            continue
+        size += waiting[0].vector.nbytes
+        if batch and size > MAX_BYTES:
+            break
+        batch.append(waiting.popleft())
+    return batch
