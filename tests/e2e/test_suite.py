@@ -1,5 +1,6 @@
 """A suite as a user has it: start, ingest, search, ask from outside, stop."""
 
+import asyncio
 import base64
 import json
 import os
@@ -13,7 +14,8 @@ import pytest
 
 from lookalike_client import Client, NotFoundError
 from lookalike_client.demo import edits, suite
-from tests.support.suite import MODELS, PROGRAMS, Ended, Suite
+from lookalike_common.testing import assert_eventually
+from tests.support.suite import MODELS, PROGRAMS, Ended, Suite, alive, children_of
 
 Program = Callable[..., Ended]
 
@@ -152,9 +154,14 @@ def test_grpcurl_streams(grpcurl: Program, client: Client) -> None:
     assert '"STATE_SUCCEEDED"' in replies
 
 
-def test_stopping_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_however_it_ends_nothing_stays_behind(how: signal.Signals, tmp_path: Path) -> None:
     with suite.running(tmp_path / "data", tmp_path, MODELS) as running:
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        children = children_of(running.pid)
         assert len(children) == len(PROGRAMS)
-        os.kill(running.pid, signal.SIGTERM)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+        os.kill(running.pid, how)
+
+    def gone() -> bool:
+        return not any(alive(pid) for pid in children) and not running.ports.taken()
+
+    asyncio.run(assert_eventually(gone, timeout=5))

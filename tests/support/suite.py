@@ -29,11 +29,10 @@ class Suite:
     def pid(self, program: str) -> int:
         """The process of a program now; it must be running."""
         module = "milvus_lite" if program == "milvus" else f"lookalike_{program}"
-        children = Path(f"/proc/{self.supervisor}/task/{self.supervisor}/children")
-        for pid in children.read_text().split():
+        for pid in children_of(self.supervisor):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if b"-m" in command and module.encode() in command:
-                return int(pid)
+                return pid
         raise LookupError(program)
 
     def client(self) -> Client:
@@ -68,3 +67,17 @@ def run(*command: str, stdin: str = "", **environment: str) -> Ended:
         timeout=120,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that nobody has waited for yet does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

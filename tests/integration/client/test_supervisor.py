@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from lookalike_client.suite import probes
 from lookalike_client.suite.ports import Ports
 from lookalike_client.suite.program import Program
 from lookalike_client.suite.supervisor import Patience, StartFailedError, Supervisor
+from lookalike_common.testing import assert_eventually
+from tests.support.suite import alive
 
 HERE = Path(__file__).parent
 QUICK = Patience(
@@ -46,19 +47,6 @@ def supervise(*programs: Program, folder: Path, reports: list[str]) -> Superviso
     return Supervisor(programs, log_dir=folder, report=reports.append, patience=QUICK)
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not condition():  # noqa: ASYNC110 - other processes send no events
-            await asyncio.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def events(folder: Path) -> list[str]:
     return (folder / "events").read_text().splitlines()
 
@@ -72,7 +60,7 @@ async def test_a_killed_program_is_restarted(tmp_path: Path) -> None:
         for round_ in (1, 2):
             before = supervisor.pids()[name]
             os.kill(before, signal.SIGKILL)
-            await eventually(lambda: reports.count(f"{name} is ready again") == round_)  # noqa: B023 - run at once
+            await assert_eventually(lambda: reports.count(f"{name} is ready again") == round_)  # noqa: B023 - run at once
             assert supervisor.pids()[name] != before
     assert [line for line in reports if "was ended by SIGKILL" in line]
 
@@ -135,4 +123,4 @@ async def test_killing_the_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     assert all(alive(pid) for pid in pids)
     process.kill()
     await process.wait()
-    await eventually(lambda: not any(alive(pid) for pid in pids))
+    await assert_eventually(lambda: not any(alive(pid) for pid in pids))
