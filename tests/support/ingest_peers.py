@@ -64,6 +64,10 @@ class Peers:
     """By rpc: raised one after the other, before anything is done."""
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     """By rpc: calls wait until it is set."""
+    open_after: Counter[str] = field(default_factory=Counter)
+    """By rpc: so many calls pass its gate first."""
+    refuse_with: dict[bytes, LookalikeError] = field(default_factory=dict)
+    """Encode fails as a whole when an image contains such bytes."""
     on_call: Callable[[str], None] | None = None
 
     async def enter(self, rpc: str) -> None:
@@ -71,7 +75,7 @@ class Peers:
         self.calls[rpc] += 1
         if self.on_call is not None:
             self.on_call(rpc)
-        if rpc in self.gates:
+        if rpc in self.gates and self.calls[rpc] > self.open_after[rpc]:
             await self.gates[rpc].wait()
         if self.failures.get(rpc):
             raise self.failures[rpc].pop(0)
@@ -112,6 +116,9 @@ class FakeEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
             raise EncoderMismatchError(
                 f"expected {request.expected_fingerprint}, this is {peers.fingerprint}"
             )
+        for data, error in peers.refuse_with.items():
+            if any(data in item.content.image for item in request.items):
+                raise error
         peers.priorities.add(request.priority)
         peers.encoded += len(request.items)
         return encoder_service_pb2.EncodeResponse(

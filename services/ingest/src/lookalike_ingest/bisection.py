@@ -21,8 +21,10 @@ R = TypeVar("R")
 Call: TypeAlias = Callable[[Sequence[S]], Awaitable[Sequence[R | LookalikeError]]]
 
 _GUILTY = (InvalidArgumentError, OutOfRangeError, InternalError)
-_LOSSES = 3
-"""So often a living server must be lost over the same items before they are to blame."""
+_LOSSES_OF_SEVERAL = 2
+_LOSSES_OF_ONE = 5
+"""So often a living server must be lost over the same items before they are to blame: one item is
+given up by it, several are only cut in halves."""
 
 
 class Bisection:
@@ -50,7 +52,7 @@ class Bisection:
                 results = await call(items)
             except LOST as error:
                 losses += await self._was_alive(error)
-                if losses >= _LOSSES:
+                if losses >= (_LOSSES_OF_SEVERAL if len(items) > 1 else _LOSSES_OF_ONE):
                     return await self._blame(items, call, error)
             except TRANSIENT as error:
                 await self._patience.pause(self._what, error)
@@ -63,12 +65,19 @@ class Bisection:
                 return results
 
     async def _was_alive(self, error: LookalikeError) -> int:
-        """Wait until the server answers; 1 if it could have been lost over the items."""
+        """Wait until the server answers; 1 if it could have been lost over the items.
+
+        That it answers is no success yet: the next pause is longer than the last one.
+        """
         await self._patience.pause(self._what, error)
-        if self._check_alive is None:
-            return 0
-        await self._patience.call(self._what, self._check_alive)
-        return 1
+        while self._check_alive is not None:
+            try:
+                await self._check_alive()
+            except TRANSIENT as still:
+                await self._patience.pause(self._what, still)
+            else:
+                return 1
+        return 0
 
     async def _blame(
         self, items: Sequence[S], call: Call[S, R], error: LookalikeError

@@ -16,6 +16,7 @@ from lookalike_common.errors import (
     NotFoundError,
     OutOfRangeError,
 )
+from lookalike_common.ids import parse_name
 from lookalike_ingest.asset_store import AssetStore, asset_name
 from lookalike_ingest.content_hash import canonical_json
 from lookalike_ingest.engine import JobEngine, Task
@@ -220,7 +221,7 @@ class Jobs:
 
     async def _check_uri(self, tenant: str, uri: str) -> None:
         if uri.startswith(_ASSETS):
-            await self._check_asset(tenant, uri.removeprefix(_ASSETS), "")
+            await self._check_asset(tenant, parse_name(uri, "assets", field="")[0], "")
         else:
             await asyncio.to_thread(self._roots.resolve_uri, uri)
 

@@ -9,6 +9,7 @@ pool by its own; `stop` gives the loop a fresh one.
 """
 
 import asyncio
+import contextvars
 import importlib.util
 import logging
 import sqlite3
@@ -32,6 +33,7 @@ from lookalike_ingest.engine import Task, Work
 _APPLICATION = "lookalike-ingest"
 _VERSION = "1"
 _THREADS = 16
+_LISTENER_SECONDS = 0.2  # nothing is listened for; stopping waits for one round of it
 _SQLITE_FOR_NEW_PYTHON = (3, 42)
 _MAX_PRIORITY = 2**31 - 1
 
@@ -66,12 +68,12 @@ class DbosEngine:
             )
 
     async def submit(self, task: Task) -> None:
-        """Put a task into its queue; a task that is known already stays as it is."""
-        priority = min(task.first + 1, _MAX_PRIORITY)
-        with SetWorkflowID(task.key), SetEnqueueOptions(priority=priority):
-            await DBOS.enqueue_workflow_async(
-                task.kind, self._run_task, task.kind, task.job, task.first, task.last
-            )
+        """Put a task into its queue; a task that is known already stays as it is.
+
+        In an empty context: DBOS lets no step start a workflow, and tasks are nobody's children.
+        """
+        enqueuing = self._enqueue(task)
+        await asyncio.create_task(enqueuing, context=contextvars.Context())
 
     async def cancel(self, job: str) -> None:
         """Cancel what waits in the queues. What runs is left to see that its job is final."""
@@ -91,6 +93,7 @@ class DbosEngine:
 
     async def stop(self) -> None:
         """Interrupt what runs, which leaves it pending in the database, and shut DBOS down."""
+        logging.getLogger("dbos").setLevel(logging.ERROR)  # it warns of every interrupted task
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -98,6 +101,13 @@ class DbosEngine:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(executor, lambda: DBOS.destroy(destroy_registry=True))
         loop.set_default_executor(ThreadPoolExecutor())
+
+    async def _enqueue(self, task: Task) -> None:
+        priority = min(task.first + 1, _MAX_PRIORITY)
+        with SetWorkflowID(task.key), SetEnqueueOptions(priority=priority):
+            await DBOS.enqueue_workflow_async(
+                task.kind, self._run_task, task.kind, task.job, task.first, task.last
+            )
 
     def _workflow(self) -> Callable[[str, str, int, int], Coroutine[Any, Any, None]]:
         async def run_task(kind: str, job: str, first: int, last: int) -> None:
@@ -118,6 +128,7 @@ class DbosEngine:
             serializer=DBOSPortableJSONSerializer(),
             log_level="WARNING",
             max_executor_threads=_THREADS,
+            notification_listener_polling_interval_sec=_LISTENER_SECONDS,
         )
         if self._database_url.startswith("sqlite"):
             config["db_engine_kwargs"] = _sqlite_arguments()

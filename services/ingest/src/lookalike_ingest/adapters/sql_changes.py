@@ -115,7 +115,7 @@ def end_expansion(connection: sa.Connection, job_id: str) -> Job:
         .where(ITEMS.c.job == job_id, ITEMS.c.outcome.is_not(None))
         .group_by(ITEMS.c.outcome)
     )
-    counts = {outcome: count for outcome, count in grouped.tuples() if outcome is not None}
+    counts = {outcome: count for outcome, count in grouped if outcome is not None}
     _update(connection, job_id, total=row.found, **counts)
     return _settle(connection, job_id)
 
@@ -295,15 +295,10 @@ def _fold_duplicates(
 ) -> Sequence[tuple[bytes | None, NewItem]]:
     """Pair each item with what makes it unique in its job; None for a second one with its key."""
     folds = [hashlib.sha256(item.key.encode()).digest()[:16] for item in items]
-    known = dict(
-        connection.execute(
-            sa.select(ITEMS.c.fold, ITEMS.c.place).where(
-                ITEMS.c.job == job_id, ITEMS.c.fold.in_(folds)
-            )
-        )
-        .tuples()
-        .all()
+    rows = connection.execute(
+        sa.select(ITEMS.c.fold, ITEMS.c.place).where(ITEMS.c.job == job_id, ITEMS.c.fold.in_(folds))
     )
+    known: dict[bytes, str] = {row.fold: row.place for row in rows}
     unique: list[tuple[bytes | None, NewItem]] = []
     for fold, item in zip(folds, items, strict=True):
         place = place_to_text(item.place)
