@@ -68,6 +68,8 @@ class Peers:
     """By rpc: so many calls pass its gate first."""
     refuse_with: dict[bytes, LookalikeError] = field(default_factory=dict)
     """Encode fails as a whole when an image contains such bytes."""
+    on_image: dict[bytes, Callable[[], object]] = field(default_factory=dict)
+    """Called when an image that contains such bytes is to be encoded, which then never ends."""
     on_call: Callable[[str], None] | None = None
 
     async def enter(self, rpc: str) -> None:
@@ -119,6 +121,10 @@ class FakeEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
         for data, error in peers.refuse_with.items():
             if any(data in item.content.image for item in request.items):
                 raise error
+        for data, act in peers.on_image.items():
+            if any(data in item.content.image for item in request.items):
+                act()
+                await asyncio.Event().wait()
         peers.priorities.add(request.priority)
         peers.encoded += len(request.items)
         return encoder_service_pb2.EncodeResponse(

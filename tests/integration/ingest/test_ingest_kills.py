@@ -1,0 +1,338 @@
+"""kill -9 of the ingest process, judged by what the peers remember and what the client was told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from lookalike.asset.v1 import asset_service_pb2, asset_service_pb2_grpc
+from lookalike.ingest.v1 import ingest_service_pb2 as pb
+from lookalike.ingest.v1 import ingest_service_pb2_grpc, job_pb2
+from lookalike_common.channels import open_channel
+from lookalike_common.testing import assert_eventually, free_port, loopback
+from tests.integration.ingest.conftest import fill, png
+from tests.support.ingest_peers import COLLECTION, Peers, running_encoder, running_search
+from tests.support.zips import make_zip
+
+FINAL = {job_pb2.Job.STATE_SUCCEEDED, job_pb2.Job.STATE_SUCCEEDED_WITH_FAILURES}
+
+
+class Victim:
+    """The service as a process of its own."""
+
+    def __init__(self, environment: dict[str, str], port: int) -> None:
+        self._environment = environment
+        self.port = port
+        self._process: asyncio.subprocess.Process | None = None
+        self.killed = False
+
+    async def start(self) -> None:
+        self.killed = False
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "lookalike_ingest", env={**os.environ, **self._environment}
+        )
+
+    def signal_kill(self) -> None:
+        """End it as a power cut would."""
+        assert self._process is not None
+        if not self.killed and self._process.returncode is None:
+            self.killed = True
+            self._process.send_signal(signal.SIGKILL)
+
+    async def kill(self) -> None:
+        """End it, and wait until it is gone."""
+        assert self._process is not None
+        self.signal_kill()
+        await self._process.wait()
+
+    async def stop(self) -> int:
+        """End it as an operator would; return its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return await self._process.wait()
+
+    @property
+    def dead(self) -> bool:
+        return self._process is None or self._process.returncode is not None
+
+
+@asynccontextmanager
+async def victim(peers: Peers, root: Path, data: Path) -> AsyncIterator[Victim]:
+    """Run the service between its peers."""
+    port = free_port()
+    async with running_encoder(peers) as encoder, running_search(peers) as search:
+        environment = {
+            "LOOKALIKE_INGEST__SERVER__PORT": str(port),
+            "LOOKALIKE_INGEST__SERVER__METRICS_PORT": "0",
+            "LOOKALIKE_INGEST__SERVER__DRAIN_DELAY": "0",
+            "LOOKALIKE_INGEST__DATA_DIR": str(data),
+            "LOOKALIKE_INGEST__ROOTS": json.dumps([str(root)]),
+            "LOOKALIKE_INGEST__ENCODER__ADDRESS": f"127.0.0.1:{encoder.port}",
+            "LOOKALIKE_INGEST__SEARCH__ADDRESS": f"127.0.0.1:{search.port}",
+            "LOOKALIKE_INGEST__JOBS__BATCH_ITEMS": "16",
+            "LOOKALIKE_INGEST__TELEMETRY__LOG_LEVEL": "WARNING",
+            "LOOKALIKE_INGEST__TELEMETRY__LOG_FORMAT": "text",
+        }
+        started = Victim(environment, port)
+        await started.start()
+        try:
+            yield started
+        finally:
+            if not started.dead:
+                await started.kill()
+
+
+class Caller:
+    """A client that repeats its calls until the service is back."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.jobs: ingest_service_pb2_grpc.IngestServiceAsyncStub = (
+            ingest_service_pb2_grpc.IngestServiceStub(channel)
+        )
+        self.assets: asset_service_pb2_grpc.AssetServiceAsyncStub = (
+            asset_service_pb2_grpc.AssetServiceStub(channel)
+        )
+
+    async def create(self, job: job_pb2.Job) -> job_pb2.Job:
+        created = job_pb2.Job()
+
+        async def accepted() -> bool:
+            request = pb.CreateJobRequest(job=job)
+            try:
+                created.CopyFrom(await self.jobs.CreateJob(request, wait_for_ready=True))
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                return False
+            return True
+
+        await assert_eventually(accepted, 30)
+        return created
+
+    async def get(self, name: str) -> job_pb2.Job:
+        found = job_pb2.Job()
+
+        async def answered() -> bool:
+            try:
+                request = pb.GetJobRequest(name=name)
+                found.CopyFrom(await self.jobs.GetJob(request, wait_for_ready=True))
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                return False
+            return True
+
+        await assert_eventually(answered, 30)
+        return found
+
+    async def get_or_none(self, name: str) -> job_pb2.Job | None:
+        try:
+            return await self.jobs.GetJob(pb.GetJobRequest(name=name), timeout=1)
+        except grpc.aio.AioRpcError:
+            return None
+
+
+def done_of(counts: job_pb2.ItemCounts) -> int:
+    return counts.created + counts.updated + counts.unchanged + counts.skipped + counts.failed
+
+
+async def test_jobs_survive_kill_9_at_any_moment(peers: Peers, root: Path, tmp_path: Path) -> None:
+    """Killed in the middle of expansion, encoding, writing and recording, seven times over."""
+    fill(root, 300)
+    fill(root / "more", 100, start=1000)
+    (root / "bad.png").write_bytes(b"no picture")
+    (root / "x.zip").write_bytes(make_zip({f"{n}.png": png(5000 + n) for n in range(50)}))
+    given = [(f"given-{n}", png(9000 + n)) for n in range(30)]
+    async with victim(peers, root, tmp_path / "data") as service:
+        killer = Killer(service, peers)
+        async with open_channel(loopback(service.port)) as channel:
+            caller = Caller(channel)
+            acknowledged = [
+                await caller.create(
+                    job_pb2.Job(
+                        collection=COLLECTION,
+                        request_id="folder",
+                        files=job_pb2.FilesSource(uris=[f"{root.as_uri()}/"]),
+                    )
+                )
+            ]
+            request = job_pb2.Job(collection=COLLECTION, request_id="given")
+            for key, data in given:
+                request.items.items.add(item=key).content.image = data
+            acknowledged.append(await caller.create(request))
+            peers.on_call = killer.on_call
+            seen = 0
+            while True:
+                await killer.revive()
+                found = [await caller.get_or_none(job.name) for job in acknowledged]
+                now = [job for job in found if job is not None]
+                if len(now) < len(found):
+                    continue
+                progress = sum(done_of(job.counts) for job in now)
+                assert progress >= seen, "progress fell"
+                seen = progress
+                if all(job.state in FINAL for job in now):
+                    break
+            peers.on_call = None
+            folder, items = now
+    assert killer.kills == len(Killer.MOMENTS)
+    assert (folder.counts.total, folder.counts.created, folder.counts.failed) == (451, 450, 1)
+    assert (items.counts.total, items.counts.created) == (30, 30)
+    assert peers.items()["0.png"] == 1
+    assert len(peers.items()) == 480
+    assert set(peers.items().values()) == {1}
+    assert set(peers.writes.values()) == {1}
+
+
+class Killer:
+    """Kills at chosen calls of the peers, and starts again."""
+
+    MOMENTS = (
+        ("GetCollection", 1),
+        ("Encode", 1),
+        ("UpsertEntities", 2),
+        ("DeleteEntities", 2),
+        ("BatchGetEntities", 3),
+        ("Encode", 6),
+        ("UpsertEntities", 3),
+    )
+
+    def __init__(self, service: Victim, peers: Peers) -> None:
+        self._service = service
+        self._peers = peers
+        self._waiting = list(self.MOMENTS)
+        self._start = dict(peers.calls)
+        self.kills = 0
+
+    def on_call(self, rpc: str) -> None:
+        """Kill before the answer is given, so that nobody knows whether it was done."""
+        if not self._waiting or self._service.dead:
+            return
+        wanted, number = self._waiting[0]
+        if rpc == wanted and self._peers.calls[rpc] - self._start.get(rpc, 0) >= number:
+            self._waiting.pop(0)
+            self._start = dict(self._peers.calls)
+            self.kills += 1
+            self._service.signal_kill()
+
+    async def revive(self) -> None:
+        if self._service.dead or self._service.killed:
+            await self._service.kill()
+            await self._service.start()
+
+
+async def test_an_item_that_kills_the_service_is_given_up(
+    peers: Peers, root: Path, tmp_path: Path
+) -> None:
+    """Its batch is tried, then its neighbours one by one; it alone ends as a failure."""
+    fill(root, 20)
+    (root / "killer.png").write_bytes(png(1, filler=b"killer"))
+    async with victim(peers, root, tmp_path / "data") as service:
+        peers.on_image = {b"killer": service.signal_kill}
+        async with open_channel(loopback(service.port)) as channel:
+            caller = Caller(channel)
+            job = await caller.create(
+                job_pb2.Job(
+                    collection=COLLECTION,
+                    files=job_pb2.FilesSource(uris=[f"{root.as_uri()}/"]),
+                )
+            )
+            kills = 0
+            while (now := await caller.get_or_none(job.name)) is None or now.state not in FINAL:
+                if service.killed:
+                    kills += 1
+                    assert kills < 12, "it loops for ever"
+                    await service.kill()
+                    await service.start()
+            failures = await caller.jobs.ListJobFailures(pb.ListJobFailuresRequest(name=job.name))
+    assert (now.counts.created, now.counts.failed, now.counts.total) == (20, 1, 21)
+    (failure,) = failures.failures
+    assert failure.item == "killer.png"
+    assert failure.attempts == kills == 5
+    assert failure.error.code == grpc.StatusCode.INTERNAL.value[0]
+    assert set(peers.items().values()) == {1}
+
+
+async def test_an_upload_goes_on_behind_what_was_committed(
+    peers: Peers, root: Path, tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 4096 * 3
+    digest = hashlib.sha256(data).hexdigest()
+    size = 256 * 1024
+    async with victim(peers, root, tmp_path / "data") as service:
+        async with open_channel(loopback(service.port)) as channel:
+            caller = Caller(channel)
+            upload = await caller.assets.StartUpload(
+                asset_service_pb2.StartUploadRequest(size_bytes=len(data), sha256=digest),
+                wait_for_ready=True,
+            )
+            sending = caller.assets.UploadChunk()
+            sent = 0
+            while sent < len(data) // 2:
+                await sending.write(
+                    asset_service_pb2.UploadChunkRequest(
+                        upload=upload.name, write_offset=sent, data=data[sent : sent + size]
+                    )
+                )
+                sent += size
+            request = asset_service_pb2.GetUploadRequest(name=upload.name)
+
+            async def half_committed() -> bool:
+                return (await caller.assets.GetUpload(request)).committed_bytes == sent
+
+            await assert_eventually(half_committed)
+            await service.kill()
+            await service.start()
+            kept = (await caller.assets.GetUpload(request, wait_for_ready=True)).committed_bytes
+            assert kept == sent
+            rest = [
+                asset_service_pb2.UploadChunkRequest(
+                    upload=upload.name, write_offset=start, data=data[start : start + size]
+                )
+                for start in range(kept, len(data), size)
+            ]
+            assert (await caller.assets.UploadChunk(iter(rest))).asset == f"assets/{digest}"
+            read = caller.assets.ReadAsset(
+                asset_service_pb2.ReadAssetRequest(name=f"assets/{digest}")
+            )
+            assert b"".join([reply.data async for reply in read]) == data
+        assert await service.stop() == 0
+
+
+@pytest.mark.parametrize("moment", ["at once", "busy"])
+async def test_stopping_gracefully_ends_with_zero(
+    peers: Peers, root: Path, tmp_path: Path, moment: str
+) -> None:
+    fill(root, 100)
+    async with (
+        victim(peers, root, tmp_path / "data") as service,
+        open_channel(loopback(service.port)) as channel,
+    ):
+        caller = Caller(channel)
+        job = await caller.create(
+            job_pb2.Job(
+                collection=COLLECTION,
+                files=job_pb2.FilesSource(uris=[f"{root.as_uri()}/"]),
+            )
+        )
+        if moment == "busy":
+            peers.gates["Encode"] = asyncio.Event()
+            await assert_eventually(lambda: peers.calls["Encode"] > 0, 20)
+        assert await service.stop() == 0
+        for gate in peers.gates.values():
+            gate.set()
+        await service.start()
+
+        async def ended() -> bool:
+            return (await caller.get(job.name)).state == job_pb2.Job.STATE_SUCCEEDED
+
+        await assert_eventually(ended, 30)
+        assert await service.stop() == 0
