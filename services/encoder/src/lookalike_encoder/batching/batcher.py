@@ -57,6 +57,11 @@ class Batcher:
         self._refused = metrics.refused.labels(name)
         self._abandoned = metrics.abandoned.labels(name)
 
+    @property
+    def backlog_items(self) -> int:
+        """Items waiting or running."""
+        return self._backlog.items
+
     async def __aenter__(self) -> Self:
         self._owner = asyncio.create_task(self._own())
         return self
@@ -157,8 +162,7 @@ class Batcher:
             self._running = False
         self._backlog.put_back(left)
         self._note_end(started, len(entries) - len(left))
-        for submission in {id(entry.submission): entry.submission for entry in entries}.values():
-            submission.deliver()
+        _deliver(entries)
 
     def _prefetch(self) -> None:
         """Prepare the next epoch while one runs, if the encoder finds that worth it."""
@@ -175,8 +179,9 @@ class Batcher:
         self._prefetching.add_done_callback(self._end_prefetching)
 
     def _end_prefetching(self, _: asyncio.Future[None]) -> None:
+        prefetched, self._prefetched = self._prefetched, []
         self._prefetching = None
-        self._prefetched = []
+        _deliver(prefetched)  # those that could not be prepared are never run
         self._prefetch()
 
     async def _finish_prefetching(self, entries: list[Entry]) -> None:
@@ -197,3 +202,9 @@ class Batcher:
             seconds = (time.perf_counter() - started) / count
             known = self._seconds_per_item or seconds
             self._seconds_per_item = known + _SMOOTHING * (seconds - known)
+
+
+def _deliver(entries: list[Entry]) -> None:
+    """Wake every caller among these whose answer is complete."""
+    for submission in {id(entry.submission): entry.submission for entry in entries}.values():
+        submission.deliver()
