@@ -41,6 +41,8 @@ class OutputMask:
     def apply(self, record: EntityRecord) -> EntityRecord:
         """Return the entity with everything else at its default."""
         kept = self.attributes
+        if kept is None and self.plain == _PLAIN and record.vectors.keys() == self.vectors:
+            return record
         return replace(
             record,
             attributes={

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from lookalike_common.errors import EncoderMismatchError, InvalidArgumentError
 from lookalike_search.model import Metric, Vector, VectorFieldSpec
+
+_LONGEST: Final = float(np.finfo(np.float32).max)
+"""Square of the length up to which float32 can compare vectors."""
 
 
 def check_vector(vector: Vector, spec: VectorFieldSpec, field: str) -> Vector:
@@ -21,9 +26,9 @@ def check_vector(vector: Vector, spec: VectorFieldSpec, field: str) -> Vector:
             field=field,
             metadata={"expected": str(spec.dimensions), "actual": str(vector.size)},
         )
-    with np.errstate(over="ignore"):
-        squared = float(np.dot(vector, vector))
-    if not np.isfinite(squared):
+    wide = vector.astype(np.float64)
+    squared = float(wide @ wide)
+    if not squared <= _LONGEST:  # nor if it is NaN
         raise InvalidArgumentError(
             "a component is NaN or infinite, or the vector is too long for float32", field=field
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from lookalike_common.errors import (
 )
 from lookalike_search.attributes import check_attribute_name
 from lookalike_search.catalog import Catalog
+from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderFacts, EncoderPort
 from lookalike_search.model import (
     DEFAULT_VECTOR_FIELD,
@@ -117,11 +117,11 @@ class Collections:
                 f"{capabilities.max_vector_fields} vector field(s) in a collection at most",
                 field="collection.vector_fields",
             )
-        fields = await asyncio.gather(
-            *(
+        fields = await together(
+            [
                 self._bind(name, each, f"collection.vector_fields[{index}]")
                 for index, (name, each) in enumerate(zip(names, draft.vector_fields, strict=True))
-            )
+            ]
         )
         for index, each in enumerate(fields):
             _check_supported(each, capabilities, f"collection.vector_fields[{index}]")
@@ -155,7 +155,7 @@ class Collections:
         after = read_after(page_token, "collections", tenant)
         ids = [each for each in await self._store.list_ids(tenant) if each > after]
         page = ids[:page_size]
-        found = await asyncio.gather(*(self._get_if_there(tenant, each) for each in page))
+        found = await together([self._get_if_there(tenant, each) for each in page])
         token = token_after(page[-1], "collections", tenant) if len(ids) > len(page) else ""
         return [each for each in found if each is not None], token
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from lookalike_common.errors import (
 )
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.entities import ENTITY
+from lookalike_search.concurrency import together
 from lookalike_search.encoding import Content, EncoderPort
 from lookalike_search.model import (
     CollectionSpec,
@@ -54,11 +54,11 @@ class Examples:
         freshness: Freshness,
     ) -> list[Example]:
         """Return one example a query, in their order; errors are at `queries[i]`."""
-        return await asyncio.gather(
-            *(
+        return await together(
+            [
                 self._make_one(tenant, collection, each, freshness, f"queries[{index}]")
                 for index, each in enumerate(queries)
-            )
+            ]
         )
 
     async def _make_one(

@@ -49,9 +49,14 @@ class Plan:
         return min(self.order.top_k, MAX_WINDOW - self.offset)
 
     @property
+    def end(self) -> int:
+        """Hits, or groups, up to the end of this page."""
+        return self.offset + self.top_k
+
+    @property
     def needed(self) -> int:
         """Hits, or groups, that decide about this page and whether there is another."""
-        return min(self.offset + self.top_k + 1, MAX_WINDOW)
+        return min(self.end + 1, MAX_WINDOW)
 
     @property
     def in_one_go(self) -> bool:
@@ -82,10 +87,9 @@ class Plan:
 
     def next_token(self, listed: int) -> str:
         """Return the next page's token if more than this page's share is listed."""
-        end = self.offset + self.top_k
-        if listed <= end or end >= MAX_WINDOW:
+        if listed <= self.end or self.end >= MAX_WINDOW:
             return ""
-        return encode_page_token([end, self.effort], _LISTING, self.order.digest)
+        return encode_page_token([self.end, self.effort], _LISTING, self.order.digest)
 
 
 def make_plan(order: SearchOrder, collection: StoredCollection) -> Plan:

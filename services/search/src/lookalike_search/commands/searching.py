@@ -10,7 +10,6 @@ pages fit together as long as nothing is written.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Final
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.examples import Example, Examples
 from lookalike_search.commands.plan import Plan, make_plan
+from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.fusion import Hit, fuse, single
 from lookalike_search.grouping import HitGroup, group_hits
@@ -108,8 +108,8 @@ class Searching:
         excluding = any(each.excluded for each in examples)
         limit = min(most, plan.first_window(excluding=excluding))
         while True:
-            answers = await asyncio.gather(
-                *(self._search_one(tenant, plan, each, limit) for each in examples)
+            answers = await together(
+                [self._search_one(tenant, plan, each, limit) for each in examples]
             )
             hits, best = _merge(plan, examples, answers)
             group_by = plan.order.group_by
@@ -198,8 +198,8 @@ def _decides(
 ) -> bool:
     """Whether nothing beyond the window can change the page.
 
-    For one query that means: the last hit that counts is better than the window's last neighbour,
-    so that none of its equals was cut off.
+    For one query that means: the page's last hit is better than the window's last neighbour, so
+    that none of its equals was cut off.
     """
     group_by = plan.order.group_by
     listed = [each.hits[0] for each in groups] if group_by else hits
@@ -207,4 +207,4 @@ def _decides(
         return False
     if group_by and any(len(each.hits) < group_by.size for each in groups[: plan.needed]):
         return False
-    return len(answers) > 1 or listed[plan.needed - 1].score > answers[0][-1].score
+    return len(answers) > 1 or listed[plan.end - 1].score > answers[0][-1].score

@@ -10,6 +10,7 @@ from typing import Final
 
 from lookalike_common.errors import InternalError, LookalikeError
 from lookalike_search.catalog import Catalog
+from lookalike_search.concurrency import together
 from lookalike_search.encoding import Content, EncoderPort
 from lookalike_search.model import (
     CollectionSpec,
@@ -152,8 +153,8 @@ class Upserts:
                     vectors[key][name] = answer
 
         fields = {lack.name: lack for each in writes for lack in each.missing}
-        await asyncio.gather(
-            *(encode_into(each.encoder, each.fingerprint, each.name) for each in fields.values())
+        await together(
+            [encode_into(each.encoder, each.fingerprint, each.name) for each in fields.values()]
         )
         encoded = [
             replace(

@@ -54,6 +54,7 @@ from lookalike_search.adapters.milvus.schema import (
     vector_column,
 )
 from lookalike_search.catalog import COLLECTION
+from lookalike_search.concurrency import together
 from lookalike_search.model import CollectionSettings, CollectionSpec, StoredCollection
 
 _logger = logging.getLogger(__name__)
@@ -121,9 +122,7 @@ class Publishing:
         """Return the ids of the published collections, sorted."""
         names = [parse_physical(name) for name in await self._names(tenant)]
         ids = sorted({name.collection_id for name in names if name is not None})
-        published = await asyncio.gather(
-            *(self._describe(tenant, alias_name(each)) for each in ids)
-        )
+        published = await together([self._describe(tenant, alias_name(each)) for each in ids])
         return [each for each, answer in zip(ids, published, strict=True) if answer is not None]
 
     async def revise(
