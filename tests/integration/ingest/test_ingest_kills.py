@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -104,34 +104,29 @@ class Caller:
         )
 
     async def create(self, job: job_pb2.Job) -> job_pb2.Job:
-        created = job_pb2.Job()
-
-        async def accepted() -> bool:
-            request = pb.CreateJobRequest(job=job)
-            try:
-                created.CopyFrom(await self.jobs.CreateJob(request, wait_for_ready=True))
-            except grpc.aio.AioRpcError as error:
-                assert error.code() is grpc.StatusCode.UNAVAILABLE
-                return False
-            return True
-
-        await assert_eventually(accepted, 30)
-        return created
+        request = pb.CreateJobRequest(job=job)
+        return await self._insist(lambda: self.jobs.CreateJob(request, wait_for_ready=True))
 
     async def get(self, name: str) -> job_pb2.Job:
-        found = job_pb2.Job()
+        request = pb.GetJobRequest(name=name)
+        return await self._insist(lambda: self.jobs.GetJob(request, wait_for_ready=True))
+
+    @staticmethod
+    async def _insist(call: Callable[[], Awaitable[job_pb2.Job]]) -> job_pb2.Job:
+        """Repeat a call that the service did not survive."""
+        reply = job_pb2.Job()
 
         async def answered() -> bool:
             try:
-                request = pb.GetJobRequest(name=name)
-                found.CopyFrom(await self.jobs.GetJob(request, wait_for_ready=True))
+                reply.CopyFrom(await call())
             except grpc.aio.AioRpcError as error:
-                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
                 return False
             return True
 
         await assert_eventually(answered, 30)
-        return found
+        return reply
 
     async def get_or_none(self, name: str) -> job_pb2.Job | None:
         try:

@@ -1,0 +1,312 @@
+"""The job store on a real SQLite file: outcomes once, counts that add up, generations that rise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lookalike_common.errors import (
+    AlreadyExistsError,
+    InvalidContentError,
+    NotFoundError,
+    OverloadedError,
+)
+from lookalike_ingest.adapters.sql_database import SqlDatabase
+from lookalike_ingest.adapters.sql_job_store import SqlJobStore
+from lookalike_ingest.adapters.sql_tables import ITEMS, METADATA
+from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.job import (
+    FilesSource,
+    GivenItem,
+    ItemProblem,
+    ItemResult,
+    ItemsSource,
+    Job,
+    JobOptions,
+    JobSpec,
+    JobState,
+    NewItem,
+    Outcome,
+)
+from lookalike_ingest.job_feed import JobFeed
+from lookalike_ingest.job_store import NewJob
+from lookalike_ingest.places import AssetPlace, FilePlace, SpoolPlace
+from lookalike_ingest.problem import Problem
+
+SPEC = JobSpec("collections/photos", FilesSource(["file:///photos/"]))
+LIMITS = BatchLimits(items=4, bytes=100)
+PROBLEM = ItemProblem("decode", Problem.of(InvalidContentError("empty")))
+
+
+class Store(SqlJobStore):
+    """The store, and a look at its rows."""
+
+    def __init__(self, database: SqlDatabase) -> None:
+        super().__init__(database, JobFeed())
+        self.database = database
+
+    async def outcomes(self, job_id: str) -> dict[str, int]:
+        query = (
+            sa.select(ITEMS.c.outcome, sa.func.count())
+            .where(ITEMS.c.job == job_id)
+            .group_by(ITEMS.c.outcome)
+        )
+        rows = await self.database.read(lambda connection: connection.execute(query).all())
+        return {str(outcome): count for outcome, count in rows}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    database = SqlDatabase(f"sqlite:///{tmp_path / 'jobs.sqlite'}", METADATA)
+    await database.open()
+    yield Store(database)
+    await database.close()
+
+
+async def create(store: Store, name: str = "a", spec: JobSpec = SPEC, tenant: str = "") -> Job:
+    new = NewJob(name, tenant, name, "digest", spec)
+    return await store.create(new, max_unfinished=100)
+
+
+def items(count: int, start: int = 0) -> list[NewItem]:
+    return [
+        NewItem(f"{n}.png", f"file:///{n}.png", FilePlace(f"/{n}.png"), 10)
+        for n in range(start, start + count)
+    ]
+
+
+async def expanded(store: Store, count: int, spec: JobSpec = SPEC) -> Job:
+    job = await create(store, spec=spec)
+    await store.begin_expansion(job.id)
+    await store.add_items(job.id, items(count))
+    return await store.end_expansion(job.id)
+
+
+async def test_a_job_comes_back_as_it_was_given(store: Store) -> None:
+    spec = JobSpec(
+        "collections/c",
+        ItemsSource(
+            [
+                GivenItem(SpoolPlace(5, 7, "text"), "1" * 64, "key", "uri", {"a": [1, None]}),
+                GivenItem(AssetPlace("2" * 64), "2" * 64),
+            ]
+        ),
+        JobOptions(stop_on_error=True, dry_run=True, discard_assets=True),
+        {"ä": {"b": True}},
+        {"label": "x"},
+    )
+    job = await create(store, "given", spec, tenant="ants")
+    assert job.spec == spec
+    assert await store.find("ants", "given") == job == await store.load("given")
+    assert await store.find("bees", "given") is None
+    with pytest.raises(NotFoundError):
+        await store.load("none")
+
+
+async def test_the_same_request_is_the_same_job(store: Store) -> None:
+    first = await create(store)
+    assert await create(store) == first
+    with pytest.raises(AlreadyExistsError):
+        await store.create(NewJob("a", "", "a", "other", SPEC), max_unfinished=100)
+
+
+async def test_generations_rise_strictly(store: Store) -> None:
+    jobs = await asyncio.gather(*(create(store, f"job-{n}") for n in range(50)))
+    generations = sorted(job.generation for job in jobs)
+    assert len(set(generations)) == 50
+    await store.delete("job-1")
+    assert (await create(store, "later")).generation > generations[-1]
+
+
+async def test_too_many_unfinished_jobs(store: Store) -> None:
+    for name in "ab":
+        await store.create(NewJob(name, "", name, "d", SPEC), max_unfinished=2)
+    with pytest.raises(OverloadedError) as caught:
+        await store.create(NewJob("c", "", "c", "d", SPEC), max_unfinished=2)
+    assert caught.value.retry_after
+    await store.end("a", JobState.CANCELLED)
+    await store.create(NewJob("c", "", "c", "d", SPEC), max_unfinished=2)
+
+
+async def test_a_broken_expansion_begins_anew(store: Store) -> None:
+    job = await create(store)
+    await store.begin_expansion(job.id)
+    await store.add_items(job.id, items(3))
+    await store.begin_expansion(job.id)
+    await store.add_items(job.id, items(2))
+    done = await store.end_expansion(job.id)
+    assert done.counts.total == 2
+    assert (await store.begin_expansion(job.id)).counts.total == 2
+    assert await store.outcomes(job.id) == {"None": 2}
+
+
+async def test_found_outcomes_count_when_all_are_found(store: Store) -> None:
+    job = await create(store)
+    await store.begin_expansion(job.id)
+    found = [
+        *items(1),
+        NewItem("skipped", "", FilePlace("/s"), 0, outcome=Outcome.SKIPPED),
+        NewItem("bad", "", FilePlace("/b"), 0, outcome=Outcome.FAILED, problem=PROBLEM),
+    ]
+    assert (await store.add_items(job.id, found)).counts.done == 0
+    done = await store.end_expansion(job.id)
+    assert (done.counts.skipped, done.counts.failed, done.counts.total) == (1, 1, 3)
+    assert done.state is JobState.RUNNING
+
+
+async def test_one_key_is_one_item(store: Store) -> None:
+    job = await create(store)
+    await store.begin_expansion(job.id)
+    await store.add_items(job.id, items(1))
+    same, other = items(1)[0], NewItem("0.png", "", FilePlace("/other/0.png"), 10)
+    await store.add_items(job.id, [same, other, same])
+    done = await store.end_expansion(job.id)
+    assert (done.counts.skipped, done.counts.failed, done.counts.total) == (2, 1, 4)
+    (failure,) = await store.list_failures(job.id, after=0, limit=10)
+    assert failure.problem.problem.reason == "RESOURCE_EXISTS"
+
+
+async def test_batches_are_bounded_and_count_attempts(store: Store) -> None:
+    job = await expanded(store, 6)
+    first = await store.claim_batch(job.id, 0, 5, LIMITS)
+    assert [item.ordinal for item in first] == [0, 1, 2, 3]
+    assert {item.attempts for item in first} == {1}
+    await store.record(job.id, [ItemResult(n, Outcome.CREATED) for n in range(4)])
+    await store.claim_batch(job.id, 0, 5, LIMITS)
+    second = await store.claim_batch(job.id, 0, 5, LIMITS)
+    assert [(item.ordinal, item.attempts) for item in second] == [(4, 2), (5, 2)]
+    alone = await store.claim_batch(job.id, 0, 5, LIMITS)
+    assert [(item.ordinal, item.attempts) for item in alone] == [(4, 3)]
+    await store.change_attempts(job.id, [4], -1)
+    again = await store.claim_batch(job.id, 0, 5, LIMITS)
+    assert [(item.ordinal, item.attempts) for item in again] == [(4, 3)]
+
+
+async def test_an_outcome_is_recorded_once(store: Store) -> None:
+    job = await expanded(store, 3)
+    await store.record(job.id, [ItemResult(0, Outcome.CREATED, written=2)], removed=1)
+    again = await store.record(
+        job.id,
+        [
+            ItemResult(0, Outcome.FAILED, problem=PROBLEM),
+            ItemResult(1, Outcome.UPDATED, written=1),
+        ],
+    )
+    assert (again.counts.created, again.counts.updated, again.counts.failed) == (1, 1, 0)
+    assert (again.written, again.removed) == (3, 1)
+    assert not await store.list_failures(job.id, after=0, limit=10)
+
+
+async def test_the_last_outcome_ends_the_job(store: Store) -> None:
+    job = await expanded(store, 2)
+    await store.record(job.id, [ItemResult(0, Outcome.CREATED)])
+    done = await store.record(job.id, [ItemResult(1, Outcome.FAILED, problem=PROBLEM)])
+    assert done.state is JobState.SUCCEEDED_WITH_FAILURES
+    assert done.ended_at
+    for late in (
+        await store.end(job.id, JobState.CANCELLED),
+        await store.set_waiting(job.id, "x"),
+        await store.record(job.id, [ItemResult(0, Outcome.CREATED)]),
+    ):
+        assert late == done
+    assert await store.claim_batch(job.id, 0, 9, LIMITS) == ()
+
+
+async def test_a_failure_stops_a_job_that_asked_for_it(store: Store) -> None:
+    spec = JobSpec("collections/c", FilesSource(["x"]), JobOptions(stop_on_error=True))
+    job = await expanded(store, 3, spec)
+    done = await store.record(job.id, [ItemResult(1, Outcome.FAILED, problem=PROBLEM)])
+    assert done.state is JobState.FAILED
+    assert done.problem == PROBLEM.problem
+    assert (done.counts.failed, done.counts.skipped, done.counts.done) == (1, 2, 3)
+
+
+async def test_waiting_and_running(store: Store) -> None:
+    job = await expanded(store, 1)
+    waiting = await store.set_waiting(job.id, "encoder: away")
+    assert (waiting.state, waiting.state_reason) == (JobState.WAITING, "encoder: away")
+    assert (await store.set_waiting(job.id, "encoder: away")).revision == waiting.revision
+    running = await store.set_running(job.id)
+    assert (running.state, running.state_reason) == (JobState.RUNNING, "")
+
+
+async def test_listing(store: Store) -> None:
+    for name in "abc":
+        await create(store, name)
+    await create(store, "d", tenant="ants")
+    await store.end("b", JobState.CANCELLED)
+
+    async def names(**changes: object) -> list[str]:
+        arguments: dict[str, object] = {
+            "states": (),
+            "collection": "",
+            "before_generation": None,
+            "limit": 9,
+        }
+        jobs = await store.list_jobs("", **{**arguments, **changes})  # type: ignore[arg-type] # mixed
+        return [job.id for job in jobs]
+
+    assert await names() == ["c", "b", "a"]
+    assert await names(states=[JobState.CANCELLED]) == ["b"]
+    assert await names(collection="collections/other") == []
+    assert await names(limit=1) == ["c"]
+    assert await names(before_generation=(await store.load("b")).generation) == ["a"]
+    assert await store.list_unfinished() == ["a", "c", "d"]
+
+
+async def test_forgetting(store: Store) -> None:
+    job = await expanded(store, 1)
+    await store.record(job.id, [ItemResult(0, Outcome.FAILED, problem=PROBLEM)])
+    now = datetime.now(UTC)
+    assert await store.list_ended_before(now - timedelta(minutes=1)) == []
+    assert await store.list_ended_before(now + timedelta(minutes=1)) == [job.id]
+    await store.delete(job.id)
+    assert await store.find("", job.id) is None
+    assert not await store.list_failures(job.id, after=0, limit=10)
+
+
+RESULTS = st.lists(st.tuples(st.integers(0, 11), st.sampled_from(list(Outcome))), max_size=8)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(RESULTS, max_size=8), st.integers(0, 8))
+async def test_counts_always_are_the_rows(
+    store: Store, batches: list[list[tuple[int, Outcome]]], cancel_after: int
+) -> None:
+    """Whatever is recorded in whatever order, again and again, and cancelled in between."""
+    await store.delete("a")
+    job = await expanded(store, 12)
+    seen = job
+    for number, batch in enumerate(batches):
+        if number == cancel_after:
+            await store.end("a", JobState.CANCELLED)
+        results = [
+            ItemResult(n, outcome, problem=PROBLEM if outcome is Outcome.FAILED else None)
+            for n, outcome in batch
+        ]
+        now = await store.record("a", results)
+        assert now.counts.done >= seen.counts.done
+        assert now.revision >= seen.revision
+        seen = now
+    rows = await store.outcomes("a")
+    unknown = rows.pop("None", 0)
+    counts = seen.counts
+    counted = {
+        str(outcome): number for outcome in Outcome if (number := getattr(counts, outcome)) > 0
+    }
+    if seen.state is JobState.CANCELLED:
+        rows["skipped"] = rows.get("skipped", 0) + unknown
+        assert counts.done == counts.total
+    assert counted == {outcome: number for outcome, number in rows.items() if number}
+    assert (counts.done == 12) == seen.state.final
+    failures = await store.list_failures("a", after=0, limit=100)
+    assert len(failures) == counts.failed
