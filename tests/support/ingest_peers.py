@@ -32,6 +32,7 @@ from lookalike_common.errors import (
     NotFoundError,
 )
 from lookalike_common.server import GrpcServer, Service
+from lookalike_common.settings import AuthSettings
 from lookalike_common.status import to_status
 from lookalike_common.testing import running, server_settings
 
@@ -243,20 +244,28 @@ def _content(entity: entity_pb2.Entity) -> tuple[str, str, bytes]:
 
 
 @asynccontextmanager
-async def running_encoder(peers: Peers, port: int = 0) -> AsyncIterator[GrpcServer]:
+async def running_encoder(
+    peers: Peers, port: int = 0, auth: AuthSettings | None = None
+) -> AsyncIterator[GrpcServer]:
     """Serve the encoder."""
     service = Service(
         "lookalike.encoder.v1.EncoderService",
         encoder_service_pb2_grpc.add_EncoderServiceServicer_to_server,
         FakeEncoder(peers),  # type: ignore[abstract] # the others answer UNIMPLEMENTED
     )
-    server = GrpcServer(server_settings(port=port), server_name="encoder", services=[service])
+    server = GrpcServer(
+        server_settings(port=port, auth=auth or AuthSettings()),
+        server_name="encoder",
+        services=[service],
+    )
     async with running(server):
         yield server
 
 
 @asynccontextmanager
-async def running_search(peers: Peers, port: int = 0) -> AsyncIterator[GrpcServer]:
+async def running_search(
+    peers: Peers, port: int = 0, auth: AuthSettings | None = None
+) -> AsyncIterator[GrpcServer]:
     """Serve collections and entities."""
     services = [
         Service(
@@ -270,6 +279,10 @@ async def running_search(peers: Peers, port: int = 0) -> AsyncIterator[GrpcServe
             FakeEntities(peers),  # type: ignore[abstract] # as above
         ),
     ]
-    server = GrpcServer(server_settings(port=port), server_name="search", services=services)
+    server = GrpcServer(
+        server_settings(port=port, auth=auth or AuthSettings()),
+        server_name="search",
+        services=services,
+    )
     async with running(server):
         yield server
