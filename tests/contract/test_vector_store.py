@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def unit(*components: float) -> Vector:
     return vector / np.linalg.norm(vector)
 
 
-def record(number: int, vector: Vector | None = None, **fields: object) -> EntityRecord:
+def record(number: int, vector: Vector | None = None, **fields: Any) -> EntityRecord:
     plain = EntityRecord(
         id=f"e{number:05d}",
         item=f"item-{number // 2}",
@@ -74,7 +74,7 @@ def record(number: int, vector: Vector | None = None, **fields: object) -> Entit
         create_time=NOW,
         update_time=NOW,
     )
-    return replace(plain, **fields)  # type: ignore[arg-type]  # fields of EntityRecord by name
+    return replace(plain, **fields)
 
 
 def where(text: str, collection: StoredCollection) -> CheckedExpression:

@@ -25,9 +25,20 @@ from lookalike.search.v1 import (
 )
 from lookalike.type.v1 import content_pb2, vector_pb2
 from lookalike_common.errors import LookalikeError
-from lookalike_common.status import error_from_rpc
+from lookalike_common.status import error_from_rpc, error_from_status
 
 _numbers = itertools.count()
+
+Attribute = collection_pb2.AttributeField
+ATTRIBUTES = (
+    Attribute(name="color", type=Attribute.TYPE_STRING, filterable=True, nullable=True),
+    Attribute(name="price", type=Attribute.TYPE_INT, filterable=True, nullable=True),
+    Attribute(name="weight", type=Attribute.TYPE_DOUBLE, filterable=True, nullable=True),
+    Attribute(name="sold", type=Attribute.TYPE_BOOL, filterable=True, nullable=True),
+    Attribute(name="taken", type=Attribute.TYPE_TIMESTAMP, filterable=True, nullable=True),
+    Attribute(name="tags", type=Attribute.TYPE_STRING_LIST, nullable=True),
+)
+"""One attribute of each type that a filter can name."""
 
 
 class SearchClient:
@@ -66,14 +77,34 @@ class SearchClient:
         return reply
 
     async def search(
-        self, collection: str, *queries: search_service_pb2.Query, **options: object
+        self, collection: str, *queries: search_service_pb2.Query, **options: Any
     ) -> search_service_pb2.SearchResponse:
         """Search with the given queries."""
         options.setdefault("top_k", 10)
         request = search_service_pb2.SearchRequest(collection=collection, queries=queries)
-        request.MergeFrom(search_service_pb2.SearchRequest(**options))  # type: ignore[arg-type]
+        request.MergeFrom(search_service_pb2.SearchRequest(**options))
         reply: search_service_pb2.SearchResponse = await self.searches.Search(request)
         return reply
+
+    async def get(self, name: str, **options: Any) -> entity_pb2.Entity:
+        """Get an entity by its name."""
+        request = entity_service_pb2.GetEntityRequest(name=name, **options)
+        reply: entity_pb2.Entity = await self.entities.GetEntity(request)
+        return reply
+
+    async def listed(self, collection: str, **options: Any) -> list[str]:
+        """Return the ids on one page of a collection's entities."""
+        request = entity_service_pb2.ListEntitiesRequest(collection=collection, **options)
+        reply = await self.entities.ListEntities(request)
+        return [each.name.rpartition("/")[2] for each in reply.entities]
+
+    async def delete(self, collection: str, **options: Any) -> int:
+        """Delete entities and return how many there were."""
+        request = entity_service_pb2.DeleteEntitiesRequest(collection=collection, **options)
+        reply: entity_service_pb2.DeleteEntitiesResponse = await self.entities.DeleteEntities(
+            request
+        )
+        return reply.count
 
     async def count(self, collection: str, filter_text: str = "") -> int:
         """Count entities."""
@@ -104,10 +135,10 @@ def entity(
     *values: float,
     attributes: Mapping[str, object] | None = None,
     text_content: str = "",
-    **fields: object,
+    **fields: Any,
 ) -> entity_pb2.Entity:
     """Return an entity with one vector in the field `vector`, or with a text as its content."""
-    message = entity_pb2.Entity(**fields)  # type: ignore[arg-type]  # fields by name
+    message = entity_pb2.Entity(**fields)
     if entity_id:
         message.name = f"{collection}/entities/{entity_id}"
     if values:
@@ -119,28 +150,40 @@ def entity(
     return message
 
 
-def by_vector(*values: float, **fields: object) -> search_service_pb2.Query:
+def by_vector(*values: float, **fields: Any) -> search_service_pb2.Query:
     """Return a query by vector."""
-    return search_service_pb2.Query(vector=dense(*values), **fields)  # type: ignore[arg-type]
+    return search_service_pb2.Query(vector=dense(*values), **fields)
 
 
-def by_text(text: str, **fields: object) -> search_service_pb2.Query:
+def by_text(text: str, **fields: Any) -> search_service_pb2.Query:
     """Return a query by text."""
     content = content_pb2.Content(text=text)
-    return search_service_pb2.Query(content=content, **fields)  # type: ignore[arg-type]
+    return search_service_pb2.Query(content=content, **fields)
 
 
-def by_entity(collection: str, entity_id: str, **fields: object) -> search_service_pb2.Query:
+def by_entity(collection: str, entity_id: str, **fields: Any) -> search_service_pb2.Query:
     """Return a query by a stored entity."""
     return search_service_pb2.Query(
         entity=f"{collection}/entities/{entity_id}",
-        **fields,  # type: ignore[arg-type]  # fields by name
+        **fields,
     )
 
 
 def ids(hits: Iterable[search_service_pb2.Hit]) -> list[str]:
     """Return the ids of hits, in their order."""
     return [each.entity.name.rpartition("/")[2] for each in hits]
+
+
+def outcomes(reply: entity_service_pb2.UpsertEntitiesResponse) -> list[int]:
+    """Return what became of entities that are all kept."""
+    assert all(each.HasField("entity") for each in reply.results), reply
+    return [each.entity.outcome for each in reply.results]
+
+
+def upsert_error(result: entity_service_pb2.UpsertResult) -> LookalikeError:
+    """Return why an entity was refused."""
+    assert result.HasField("error"), result
+    return error_from_status(result.error)
 
 
 async def failure(call: Any) -> LookalikeError:  # Any: an awaitable of whatever call

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from typing import Any
-
 import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -17,65 +14,25 @@ from lookalike_common.errors import (
     EncoderMismatchError,
     InvalidArgumentError,
     InvalidContentError,
-    InvalidFilterError,
     InvalidPageTokenError,
-    LimitExceededError,
-    LookalikeError,
     NotFoundError,
-    UnsupportedByBackendError,
 )
 from lookalike_common.status import error_from_status
-from tests.support.search_client import SearchClient, dense, entity, failure, plain_field
+from tests.support.search_client import (
+    ATTRIBUTES,
+    SearchClient,
+    dense,
+    entity,
+    failure,
+    outcomes,
+    plain_field,
+    upsert_error,
+)
 from tests.support.toy_encoder import TEXT, ToyEncoder, letters
 
-Attribute = collection_pb2.AttributeField
 CREATED = outcome_pb2.OUTCOME_CREATED
 UPDATED = outcome_pb2.OUTCOME_UPDATED
 UNCHANGED = outcome_pb2.OUTCOME_UNCHANGED
-
-ATTRIBUTES = (
-    Attribute(name="color", type=Attribute.TYPE_STRING, filterable=True, nullable=True),
-    Attribute(name="price", type=Attribute.TYPE_INT, filterable=True, nullable=True),
-    Attribute(name="weight", type=Attribute.TYPE_DOUBLE, filterable=True, nullable=True),
-    Attribute(name="sold", type=Attribute.TYPE_BOOL, filterable=True, nullable=True),
-    Attribute(name="taken", type=Attribute.TYPE_TIMESTAMP, filterable=True, nullable=True),
-    Attribute(name="tags", type=Attribute.TYPE_STRING_LIST, nullable=True),
-)
-
-
-async def get(client: SearchClient, name: str, **options: object) -> entity_pb2.Entity:
-    request = entity_service_pb2.GetEntityRequest(name=name, **options)  # type: ignore[arg-type]
-    reply: entity_pb2.Entity = await client.entities.GetEntity(request)
-    return reply
-
-
-async def listed(client: SearchClient, collection: str, **options: object) -> list[str]:
-    request = entity_service_pb2.ListEntitiesRequest(
-        collection=collection,
-        **options,  # type: ignore[arg-type]  # fields by name
-    )
-    reply = await client.entities.ListEntities(request)
-    return [each.name.rpartition("/")[2] for each in reply.entities]
-
-
-async def delete(client: SearchClient, collection: str, **options: object) -> int:
-    request = entity_service_pb2.DeleteEntitiesRequest(
-        collection=collection,
-        **options,  # type: ignore[arg-type]  # fields by name
-    )
-    reply: entity_service_pb2.DeleteEntitiesResponse = await client.entities.DeleteEntities(request)
-    return reply.count
-
-
-def outcomes(reply: entity_service_pb2.UpsertEntitiesResponse) -> list[int]:
-    assert all(each.HasField("entity") for each in reply.results), reply
-    return [each.entity.outcome for each in reply.results]
-
-
-def error(result: entity_service_pb2.UpsertResult) -> LookalikeError:
-    assert result.HasField("error"), result
-    return error_from_status(result.error)
-
 
 # --- writing and reading -----------------------------------------------------------------------
 
@@ -108,8 +65,7 @@ async def test_entity_comes_back_as_it_was_written(client: SearchClient) -> None
         },
     )
     assert outcomes(await client.upsert(name, written)) == [CREATED]
-    found = await get(
-        client,
+    found = await client.get(
         f"{name}/entities/e1",
         output_fields=["vectors", "attributes", "item", "asset", "segment", "text"],
         vector_format=vector_pb2.VECTOR_FORMAT_VALUES,
@@ -129,7 +85,7 @@ async def test_entity_comes_back_as_it_was_written(client: SearchClient) -> None
     assert (found.item, found.asset, found.text) == (written.item, written.asset, written.text)
     assert found.segment == written.segment
     assert not found.content_hash
-    whole = await get(client, f"{name}/entities/e1")
+    whole = await client.get(f"{name}/entities/e1")
     assert (whole.content_hash, whole.generation) == ("ab" * 32, 7)
     assert whole.source_uri == written.source_uri
     assert whole.create_time == whole.update_time
@@ -155,7 +111,7 @@ async def test_packed_vectors(
     packed = vector_pb2.DenseVector(data=data, dtype=dtype, dimensions=3)
     written.vectors["vector"].dense.CopyFrom(packed)
     assert outcomes(await client.upsert(name, written)) == [CREATED]
-    found = await get(client, f"{name}/entities/e", output_fields=["vectors.vector"])
+    found = await client.get(f"{name}/entities/e", output_fields=["vectors.vector"])
     assert found.vectors["vector"].dense.data == np.array([1, 2, 3], "<f4").tobytes()
 
 
@@ -219,14 +175,14 @@ async def test_outcomes_without_generations(client: SearchClient) -> None:
     name = await client.create()
     first = entity(name, "e", 1, 0, 0, attributes={"a": 1})
     assert outcomes(await client.upsert(name, first)) == [CREATED]
-    before = await get(client, f"{name}/entities/e")
+    before = await client.get(f"{name}/entities/e")
     assert outcomes(await client.upsert(name, first)) == [UNCHANGED]
-    assert await get(client, f"{name}/entities/e") == before
+    assert await client.get(f"{name}/entities/e") == before
     other = entity(name, "e", 1, 0, 0, attributes={"a": True})
     assert outcomes(await client.upsert(name, other)) == [UPDATED]
     turned = entity(name, "e", 0, 1, 0, attributes={"a": True})
     assert outcomes(await client.upsert(name, turned)) == [UPDATED]
-    after = await get(client, f"{name}/entities/e")
+    after = await client.get(f"{name}/entities/e")
     assert after.create_time == before.create_time
     assert after.update_time.ToNanoseconds() > before.update_time.ToNanoseconds()
     assert after.generation > before.generation
@@ -257,11 +213,11 @@ async def test_an_older_generation_fails_alone(client: SearchClient) -> None:
         entity(name, "e", 1, 0, 0, text="old", generation=10),
         entity(name, "other", 1, 0, 0, generation=10),
     )
-    refused = error(reply.results[0])
+    refused = upsert_error(reply.results[0])
     assert type(refused) is ConcurrentChangeError
     assert refused.violations[0].field == "entities[0].generation"
     assert reply.results[1].entity.outcome == CREATED
-    assert (await get(client, f"{name}/entities/e")).text == "new"
+    assert (await client.get(f"{name}/entities/e")).text == "new"
 
 
 async def test_unchanged_parts_survive_the_sweep_of_older_generations(
@@ -281,7 +237,7 @@ async def test_unchanged_parts_survive_the_sweep_of_older_generations(
     await client.upsert(name, *parts(10))
     assert outcomes(await client.upsert(name, *parts(20))) == [UNCHANGED, UNCHANGED]
     sweep = entity_service_pb2.ItemSelector(item="doc", before_generation=20)
-    assert await delete(client, name, items=[sweep]) == 0
+    assert await client.delete(name, items=[sweep]) == 0
     assert await client.count(name) == 2
 
 
@@ -294,7 +250,7 @@ async def test_duplicates_in_a_batch_are_folded(client: SearchClient) -> None:
         entity(name, "e", 1, 0, 0, text="last"),
     )
     assert outcomes(reply) == [CREATED, CREATED, CREATED]
-    assert (await get(client, f"{name}/entities/e")).text == "last"
+    assert (await client.get(f"{name}/entities/e")).text == "last"
     assert await client.count(name) == 2
 
 
@@ -335,7 +291,7 @@ async def test_content_is_encoded_only_when_it_has_to_be(
     assert asked.expected_fingerprint == toy_encoder.fingerprints[TEXT]
     assert outcomes(await client.upsert(name, written)) == [UNCHANGED]
     assert len(toy_encoder.requests) == 1
-    found = await get(client, f"{name}/entities/e", output_fields=["vectors"])
+    found = await client.get(f"{name}/entities/e", output_fields=["vectors"])
     data = np.frombuffer(found.vectors["vector"].dense.data, "<f4")
     assert np.allclose(data, letters("abba"))
 
@@ -348,7 +304,7 @@ async def test_a_bad_content_fails_alone(client: SearchClient) -> None:
         entity(name, "bad", text_content="123"),
         entity(name, "also-good", text_content="def"),
     )
-    refused = error(reply.results[1])
+    refused = upsert_error(reply.results[1])
     assert type(refused) is InvalidContentError
     assert refused.violations[0].field == "entities[1].content"
     assert [each.HasField("entity") for each in reply.results] == [True, False, True]
@@ -377,7 +333,7 @@ async def test_several_fields_and_one_content(client: SearchClient) -> None:
     lacking = entity(name, "f", text_content="abc")
     reply = await client.upsert(name, both, lacking)
     assert reply.results[0].entity.outcome == CREATED
-    assert error(reply.results[1]).violations[0].field == "entities[1].vectors.color"
+    assert upsert_error(reply.results[1]).violations[0].field == "entities[1].vectors.color"
 
 
 # --- deleting ----------------------------------------------------------------------------------
@@ -400,218 +356,23 @@ async def test_delete_by_name_item_and_filter(client: SearchClient) -> None:
     ]
     await client.upsert(name, *entities)
     names = [f"{name}/entities/{each}" for each in ("e0", "missing", "e0")]
-    assert await delete(client, name, names=names, validate_only=True) == 1
-    assert await delete(client, name, names=names) == 1
+    assert await client.delete(name, names=names, validate_only=True) == 1
+    assert await client.delete(name, names=names) == 1
     old = entity_service_pb2.ItemSelector(
         item="item1", before_generation=6, keep=[f"{name}/entities/e4"]
     )
     whole = entity_service_pb2.ItemSelector(item="item2")
     none = entity_service_pb2.ItemSelector(item="item9")
-    assert await delete(client, name, items=[old, whole, none], validate_only=True) == 4
-    assert await delete(client, name, items=[old, whole, none]) == 4
-    assert await listed(client, name) == ["e1", "e10", "e11", "e2", "e4", "e5", "e9"]
-    assert await delete(client, name, filter="price > 9") == 2
-    assert await listed(client, name) == ["e1", "e2", "e4", "e5", "e9"]
-    assert await delete(client, name, names=names) == 0
+    assert await client.delete(name, items=[old, whole, none], validate_only=True) == 4
+    assert await client.delete(name, items=[old, whole, none]) == 4
+    assert await client.listed(name) == ["e1", "e10", "e11", "e2", "e4", "e5", "e9"]
+    assert await client.delete(name, filter="price > 9") == 2
+    assert await client.listed(name) == ["e1", "e2", "e4", "e5", "e9"]
+    assert await client.delete(name, names=names) == 0
 
 
 async def test_delete_needs_one_selector(client: SearchClient) -> None:
     name = await client.create()
-    assert type(await failure(delete(client, name))) is InvalidArgumentError
+    assert type(await failure(client.delete(name))) is InvalidArgumentError
     both = {"names": [f"{name}/entities/e"], "filter": "price > 9"}
-    assert type(await failure(delete(client, name, **both))) is InvalidArgumentError
-
-
-# --- bad input ---------------------------------------------------------------------------------
-
-BAD: dict[str, tuple[dict[str, Any], type[LookalikeError], str]] = {
-    "wrong dimensions": (
-        {"vectors": {"vector": dense(1, 2)}},
-        EncoderMismatchError,
-        "vectors.vector",
-    ),
-    "a zero vector under cosine": (
-        {"vectors": {"vector": dense(0, 0, 0)}},
-        InvalidArgumentError,
-        "vectors.vector",
-    ),
-    "NaN": (
-        {
-            "vectors": {
-                "vector": vector_pb2.Vector(
-                    dense=vector_pb2.DenseVector(data=np.array([1, np.nan, 0], "<f4").tobytes())
-                )
-            }
-        },
-        InvalidArgumentError,
-        "vectors.vector",
-    ),
-    "infinity": (
-        {
-            "vectors": {
-                "vector": vector_pb2.Vector(
-                    dense=vector_pb2.DenseVector(data=np.array([1, np.inf, 0], "<f4").tobytes())
-                )
-            }
-        },
-        InvalidArgumentError,
-        "vectors.vector",
-    ),
-    "half a number": (
-        {
-            "vectors": {
-                "vector": vector_pb2.Vector(dense=vector_pb2.DenseVector(data=b"\x00\x00\x80"))
-            }
-        },
-        InvalidArgumentError,
-        "vectors.vector.dense.data",
-    ),
-    "dimensions that lie": (
-        {
-            "vectors": {
-                "vector": vector_pb2.Vector(
-                    dense=vector_pb2.DenseVector(values=[1, 2, 3], dimensions=4)
-                )
-            }
-        },
-        InvalidArgumentError,
-        "vectors.vector.dense.dimensions",
-    ),
-    "no vector": ({}, InvalidArgumentError, "vectors.vector"),
-    "an unknown field": (
-        {"vectors": {"vector": dense(1, 0, 0), "other": dense(1)}},
-        InvalidArgumentError,
-        "vectors.other",
-    ),
-    "another collection's name": (
-        {"name": "collections/other/entities/e", "vectors": {"vector": dense(1, 0, 0)}},
-        InvalidArgumentError,
-        "name",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", list(BAD))
-async def test_a_bad_entity_fails_alone(client: SearchClient, case: str) -> None:
-    fields, kind, field = BAD[case]
-    name = await client.create()
-    reply = await client.upsert(
-        name, entity(name, "good", 1, 0, 0), entity_pb2.Entity(item="bad", **fields)
-    )
-    assert reply.results[0].entity.outcome == CREATED
-    refused = error(reply.results[1])
-    assert type(refused) is kind, refused.message
-    assert refused.violations[0].field == f"entities[1].{field}"
-    assert await client.count(name) == 1
-
-
-BAD_ATTRIBUTES: dict[str, tuple[dict[str, object], type[LookalikeError]]] = {
-    "price": ({"price": 1.5}, InvalidArgumentError),
-    "price ": ({"price": "12x"}, InvalidArgumentError),
-    "weight": ({"weight": "heavy"}, InvalidArgumentError),
-    "sold": ({"sold": "yes"}, InvalidArgumentError),
-    "taken": ({"taken": "yesterday"}, InvalidArgumentError),
-    "tags": ({"tags": [1]}, InvalidArgumentError),
-    "color": ({"color": 3}, InvalidArgumentError),
-    "text": ({"text": "reserved"}, InvalidArgumentError),
-    "item": ({"item": "reserved"}, InvalidArgumentError),
-    "create_time": ({"create_time": "2026-01-31T12:00:00Z"}, InvalidArgumentError),
-    'a"] or true': ({'a"] or true': 1}, InvalidArgumentError),
-    "free": ({"free": [None]}, InvalidArgumentError),
-    "free ": ({"free": "x" * 70_000}, LimitExceededError),
-}
-
-
-@pytest.mark.parametrize("case", list(BAD_ATTRIBUTES))
-async def test_bad_attributes(client: SearchClient, case: str) -> None:
-    attributes, kind = BAD_ATTRIBUTES[case]
-    name = await client.create(attributes=ATTRIBUTES)
-    reply = await client.upsert(name, entity(name, "e", 1, 0, 0, attributes=attributes))
-    refused = error(reply.results[0])
-    assert type(refused) is kind, refused.message
-    assert refused.violations[0].field.startswith("entities[0].attributes")
-
-
-async def test_an_attribute_that_is_needed(client: SearchClient) -> None:
-    needed = Attribute(name="title", type=Attribute.TYPE_STRING)
-    name = await client.create(attributes=[needed])
-    reply = await client.upsert(name, entity(name, "e", 1, 0, 0))
-    assert error(reply.results[0]).violations[0].field == "entities[0].attributes.title"
-
-
-async def test_unknown_collection(client: SearchClient) -> None:
-    name = "collections/none"
-    for call in (
-        client.upsert(name, entity(name, "e", 1, 0, 0)),
-        client.count(name),
-        get(client, f"{name}/entities/e"),
-        listed(client, name),
-        delete(client, name, filter="a = 1"),
-    ):
-        missing = await failure(call)
-        assert type(missing) is NotFoundError
-        assert missing.resource_name == name
-
-
-async def test_missing_entity(client: SearchClient) -> None:
-    name = await client.create()
-    missing = await failure(get(client, f"{name}/entities/none"))
-    assert type(missing) is NotFoundError
-    assert missing.resource_name == f"{name}/entities/none"
-
-
-async def test_unknown_output_field(client: SearchClient) -> None:
-    name = await client.create()
-    refused = await failure(listed(client, name, output_fields=["item", "secrets"]))
-    assert (type(refused), refused.field) == (InvalidArgumentError, "output_fields[1]")
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("price <", InvalidFilterError),
-        ('price = "x"', InvalidFilterError),
-        ('" or true or "', InvalidFilterError),
-        ('color = "*middle*"', UnsupportedByBackendError),
-    ],
-)
-async def test_bad_filters(client: SearchClient, text: str, kind: type[LookalikeError]) -> None:
-    name = await client.create(attributes=ATTRIBUTES)
-    refused = await failure(client.count(name, text))
-    assert type(refused) is kind
-    assert refused.field == "filter"
-
-
-HOSTILE = ('" or true or "', "\\", '\\"', "'", "a\nb\tc\rd", "%_", "x' OR 1==1 --", "漢字🦊\x00")
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-async def test_hostile_texts_are_only_texts(client: SearchClient, text: str) -> None:
-    name = await client.create(attributes=ATTRIBUTES)
-    hostile = entity(
-        name, "hostile", 1, 0, 0, item=text, text=text, attributes={"color": text, "free": text}
-    )
-    await client.upsert(name, hostile, entity(name, "other", 0, 1, 0, attributes={"color": "x"}))
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    quoted = quoted.replace("\t", "\\t").replace("\r", "\\r")
-    for field in ("color", "free", "item"):
-        assert await listed(client, name, filter=f'{field} = "{quoted}"') == ["hostile"]
-    found = await get(client, f"{name}/entities/hostile")
-    assert (found.item, found.text, found.attributes["color"]) == (text, text, text)
-    selector = entity_service_pb2.ItemSelector(item=text)
-    assert await delete(client, name, items=[selector]) == 1
-    assert await client.count(name) == 1
-
-
-async def test_hostile_names(client: SearchClient) -> None:
-    name = await client.create()
-    strange = ['a"b', "a\\", "'", "a]or[true", "%", "~!@#$^&*()"]
-    await client.upsert(name, *(entity(name, each, 1, 0, 0) for each in strange))
-    assert sorted(strange) == await listed(client, name)
-    for each in strange:
-        assert (await get(client, f"{name}/entities/{each}")).name.endswith(each)
-    assert await delete(client, name, names=[f"{name}/entities/{strange[0]}"]) == 1
-    encoded = base64.b64encode(b"x" * 200).decode()
-    for bad in ("", "with space", "ä", "a/b", encoded):
-        refused = await failure(get(client, f"{name}/entities/{bad}"))
-        assert type(refused) is InvalidArgumentError
+    assert type(await failure(client.delete(name, **both))) is InvalidArgumentError
