@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-import subprocess
-import sys
-import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pymilvus import DataType, MilvusClient
-from pymilvus.exceptions import MilvusException
 
-from lookalike_common.testing import free_port
-from lookalike_search.attributes import format_timestamp
-from lookalike_search.filters import check, column_name, entity_columns, evaluate, parse, render
-from lookalike_search.model import AttributeSpec, AttributeType, JsonValue
+from lookalike_search.adapters.milvus import MilvusStore
+from lookalike_search.attributes import format_timestamp, parse_timestamp
+from lookalike_search.filters import CheckedExpression, check, evaluate, parse
+from lookalike_search.model import (
+    AttributeSpec,
+    AttributeType,
+    CollectionSettings,
+    CollectionSpec,
+    Consistency,
+    EntityRecord,
+    JsonValue,
+    Metric,
+    Projection,
+    StoredCollection,
+    VectorFieldSpec,
+)
+from lookalike_search.store import Freshness
+from tests.support.milvus_lite import MilvusLite
 
 SPECS = (
     AttributeSpec(name="title", type=AttributeType.STRING, filterable=True, nullable=True),
@@ -34,14 +44,6 @@ SPECS = (
     AttributeSpec(name="word", type=AttributeType.STRING, nullable=True),
 )
 SCHEMA = {each.name: each.type for each in SPECS}
-COLUMNS = entity_columns(SPECS)
-TYPED: dict[AttributeType, tuple[DataType, JsonValue]] = {
-    AttributeType.STRING: (DataType.VARCHAR, ""),
-    AttributeType.TIMESTAMP: (DataType.VARCHAR, ""),
-    AttributeType.INT: (DataType.INT64, 0),
-    AttributeType.DOUBLE: (DataType.DOUBLE, 0.0),
-    AttributeType.BOOL: (DataType.BOOL, False),
-}
 TEXTS = (
     *("", "a", "ab", "abc", "A", "50%", "50% off", "a_b", "aXb", "_", "%", "\\", '"', "'", '\\"'),
     *(
@@ -106,86 +108,75 @@ def some_entity(source: random.Random, number: int) -> dict[str, JsonValue]:
 
 
 ENTITIES = [some_entity(random.Random(number), number) for number in range(120)]
+SYSTEM = ("item", "text", "asset", "source_uri", "create_time", "update_time")
 
 
-def as_row(number: int, entity: dict[str, JsonValue]) -> dict[str, Any]:
-    """Lay an entity out as it is stored."""
-    system = ("asset", "source_uri", "create_time", "update_time")
-    attributes = {
-        name: value for name, value in entity.items() if name not in {*system, "item", "text"}
-    }
-    typed = {
-        column_name(each.name): entity.get(each.name, TYPED[each.type][1])
-        for each in SPECS
-        if each.filterable
-    }
-    return {
-        "id": f"{number:04}",
-        "item": entity["item"],
-        "text": entity["text"],
-        "sys": {name: entity[name] for name in system},
-        "attrs": attributes,
-        "vector": [0.0, 1.0],
-        **typed,
-    }
+def as_record(number: int, entity: dict[str, JsonValue]) -> EntityRecord:
+    """Return an entity as the store takes it."""
+    return EntityRecord(
+        id=f"{number:04}",
+        item=str(entity["item"]),
+        text=str(entity["text"]),
+        asset=str(entity["asset"]),
+        source_uri=str(entity["source_uri"]),
+        create_time=parse_timestamp(str(entity["create_time"])),
+        update_time=parse_timestamp(str(entity["update_time"])),
+        attributes={name: value for name, value in entity.items() if name not in SYSTEM},
+        vectors={"vector": np.array([0.0, 1.0], np.float32)},
+    )
+
+
+class Finder:
+    """The store and a collection that holds ENTITIES, for tests that are no coroutines."""
+
+    def __init__(self, runner: asyncio.Runner, store: MilvusStore) -> None:
+        self._runner = runner
+        self._store = store
+        self._collection = runner.run(self._fill())
+
+    async def _fill(self) -> StoredCollection:
+        assert await self._store.wait_until_available(timedelta(seconds=30))
+        spec = CollectionSpec(
+            id="filters",
+            uid=uuid.uuid4().hex,
+            create_time=TIMES[0],
+            vector_fields=(VectorFieldSpec(name="vector", dimensions=2, metric=Metric.EUCLIDEAN),),
+            attributes=SPECS,
+        )
+        settings = CollectionSettings(revision=0, update_time=TIMES[0])
+        collection = await self._store.create("", spec, settings)
+        records = [as_record(number, entity) for number, entity in enumerate(ENTITIES)]
+        async with self._store.exclusive("", collection):
+            await self._store.upsert("", collection, records)
+        return collection
+
+    def find(self, text: str) -> set[str]:
+        """Return the ids of the entities that match in Milvus."""
+        return {each.id for each in self._runner.run(self._scan(check(parse(text), SCHEMA)))}
+
+    async def _scan(self, where: CheckedExpression) -> list[EntityRecord]:
+        return await self._store.scan(
+            "",
+            self._collection,
+            limit=1000,
+            where=where,
+            projection=Projection(text=False, attributes=False, system=False),
+            freshness=Freshness(consistency=Consistency.STRONG),
+        )
+
+    def drop(self) -> None:
+        self._runner.run(self._store.drop("", self._collection))
 
 
 @pytest.fixture(scope="module")
-def lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
-    """Serve Milvus Lite on a free port, holding ENTITIES in the collection `c`."""
-    port = free_port()
-    server = subprocess.Popen(
-        [
-            *(Path(sys.executable).with_name("milvus-lite"), "server", "--host", "127.0.0.1"),
-            *("--data-dir", tmp_path_factory.mktemp("milvus"), "--port", str(port)),
-            *("--max-workers", "1"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        client = connected(port)
-        fill(client)
-        yield client
-        client.close()
-    finally:
-        server.kill()
-        server.wait()
-
-
-def connected(port: int) -> MilvusClient:
-    end = time.monotonic() + 30
-    while True:
-        try:
-            return MilvusClient(f"http://127.0.0.1:{port}", timeout=1)
-        except MilvusException:
-            if time.monotonic() > end:
-                raise
-
-
-def fill(client: MilvusClient) -> None:
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
-    schema.add_field("item", DataType.VARCHAR, max_length=2048)
-    schema.add_field("text", DataType.VARCHAR, max_length=2048)
-    schema.add_field("sys", DataType.JSON)
-    schema.add_field("attrs", DataType.JSON)
-    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
-    for each in SPECS:
-        if each.filterable:
-            kind = TYPED[each.type][0]
-            length = {"max_length": 2048} if kind is DataType.VARCHAR else {}
-            schema.add_field(column_name(each.name), kind, **length)
-    index = client.prepare_index_params()
-    index.add_index("vector", index_type="FLAT", metric_type="L2")
-    client.create_collection("c", schema=schema, index_params=index)
-    client.upsert("c", [as_row(number, entity) for number, entity in enumerate(ENTITIES)])
-
-
-def in_milvus(client: MilvusClient, text: str) -> set[str]:
-    expression = render(check(parse(text), SCHEMA), COLUMNS)
-    rows = client.query("c", filter=expression, output_fields=["id"], limit=1000)
-    return {row["id"] for row in rows}
+def finder(milvus_lite: MilvusLite) -> Iterator[Finder]:
+    with asyncio.Runner() as runner:
+        store = MilvusStore(milvus_lite.uri)
+        runner.run(store.__aenter__())
+        found = Finder(runner, store)
+        yield found
+        found.drop()
+        runner.run(store.__aexit__(None, None, None))
 
 
 def in_python(text: str) -> set[str]:
@@ -259,18 +250,18 @@ FILTERS = st.recursive(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(text=FILTERS)
-def test_milvus_finds_what_the_filter_means(lite: MilvusClient, text: str) -> None:
-    assert in_milvus(lite, text) == in_python(text)
+def test_milvus_finds_what_the_filter_means(finder: Finder, text: str) -> None:
+    assert finder.find(text) == in_python(text)
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_every_text_is_found_again(lite: MilvusClient, text: str) -> None:
+def test_every_text_is_found_again(finder: Finder, text: str) -> None:
     for name in ("title", "shelf", "word", "u_number", "source_uri"):
         asked = f"{name} = {quoted(text)}"
-        assert in_milvus(lite, asked) == in_python(asked)
+        assert finder.find(asked) == in_python(asked)
 
 
-def test_lite_takes_an_undeclared_true_for_one(lite: MilvusClient) -> None:
+def test_lite_takes_an_undeclared_true_for_one(finder: Finder) -> None:
     """The one known difference: without a declared type Milvus Lite cannot tell true from 1."""
     assert not in_python("u_flag = 1")
-    assert in_milvus(lite, "u_flag = 1") == in_python("u_flag = true")
+    assert finder.find("u_flag = 1") == in_python("u_flag = true")
