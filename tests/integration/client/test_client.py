@@ -34,9 +34,7 @@ def test_a_refusal_carries_code_reason_field_and_request_id(client: Client) -> N
     error = caught.value
     assert error.code is grpc.StatusCode.INVALID_ARGUMENT
     assert (error.reason, error.field, error.request_id) == ("LIMIT_EXCEEDED", "top_k", "req-1")
-    assert str(error) == (
-        "top_k is too large (field top_k, reason LIMIT_EXCEEDED, request id req-1)"
-    )
+    assert str(error) == ("top_k is too large (reason LIMIT_EXCEEDED, request id req-1)")
 
 
 def test_a_missing_collection_is_a_not_found_error(client: Client) -> None:

@@ -48,8 +48,17 @@ class LookalikeError(Exception):
 
     def __str__(self) -> str:
         """One line: message, then what helps to act on it."""
-        hints = {"field": self.field, "reason": self.reason, "request id": self.request_id}
-        known = ", ".join(f"{name} {value}" for name, value in hints.items() if value)
+        hints = {"reason": self.reason, "request id": self.request_id}
+        return self._line(hints)
+
+    def brief(self) -> str:
+        """One line for the person who made the request: nothing that only operators need."""
+        return self._line({})
+
+    def _line(self, hints: Mapping[str, str]) -> str:
+        places = {"field": self.field, "resource": self.resource}
+        named = {name: value for name, value in places.items() if value not in self.message}
+        known = ", ".join(f"{name} {value}" for name, value in {**named, **hints}.items() if value)
         return f"{self.message} ({known})" if known else self.message
 
     @classmethod

@@ -2,7 +2,8 @@
 
 import http.client
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import get_args
 
 import typer
@@ -17,7 +18,8 @@ from lookalike_client.client import Client, Service
 from lookalike_client.errors import LookalikeError
 
 _LITE_VECTORS = 50_000
-_GATEWAY_PATIENCE = 5.0  # seconds
+_PATIENCE = timedelta(seconds=5)
+"""For one answer: what takes longer is a finding."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Findings:
 def doctor(context: typer.Context) -> None:
     """Look at every service, its version, backend, encoders and limits; say what is wrong."""
     session = session_of(context)
+    session = replace(session, timeout=min(session.timeout, _PATIENCE))
     with session.client(health_checked=False) as client:
         findings = examine(client, session)
     console.print(_servers_table(findings, session))
@@ -103,7 +106,9 @@ def _examine_collections(client: Client, findings: Findings) -> None:
     try:
         findings.collections.extend(client.collections())
     except LookalikeError as error:
-        findings.problems.append(f"the collections cannot be listed: {error}")
+        findings.problems.append(
+            f"the collections cannot be listed: {error} - is Milvus alive? See its log"
+        )
         return
     current = {encoder.fingerprint for encoder in findings.encoders}
     for collection in findings.collections:
@@ -126,7 +131,7 @@ def _collection_problems(collection: collection_pb2.Collection, current: set[str
 
 
 def _examine_gateway(address: str, findings: Findings) -> None:
-    connection = http.client.HTTPConnection(address, timeout=_GATEWAY_PATIENCE)
+    connection = http.client.HTTPConnection(address, timeout=_PATIENCE.total_seconds())
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status

@@ -9,7 +9,13 @@ import enum
 
 import grpc
 
-from lookalike_client.errors import AccessError, DeadlineError, LookalikeError, UnavailableError
+from lookalike_client.errors import (
+    AccessError,
+    DeadlineError,
+    LookalikeError,
+    ServerError,
+    UnavailableError,
+)
 
 
 class ExitCode(enum.IntEnum):
@@ -32,20 +38,22 @@ class CommandError(Exception):
 
 def explain(error: LookalikeError) -> tuple[str, ExitCode]:
     """One line for people and an exit code, for an error that a service or gRPC gave."""
+    if error.code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"this server cannot do that yet: {error.brief()}", ExitCode.REFUSED
     match error:
+        case ServerError():
+            return f"the service failed: {error}", ExitCode.REFUSED
         case UnavailableError():
             hint = "is it running? `lookalike up` starts a suite, `lookalike doctor` looks closer"
             return f"cannot reach the service: {unreachable(error)} - {hint}", ExitCode.UNREACHABLE
         case DeadlineError():
-            return f"no answer in time: {error} - try `--timeout`", ExitCode.UNREACHABLE
+            return f"no answer in time: {error.brief()} - try `--timeout`", ExitCode.UNREACHABLE
         case AccessError():
-            return f"not allowed: {error} - see `--token-file`", ExitCode.REFUSED
-        case _ if error.code is grpc.StatusCode.UNIMPLEMENTED:
-            return f"this server cannot do that yet: {error}", ExitCode.REFUSED
+            return f"not allowed: {error.brief()} - see `--token-file`", ExitCode.REFUSED
         case _:
-            return str(error), ExitCode.REFUSED
+            return error.brief(), ExitCode.REFUSED
 
 
 def unreachable(error: LookalikeError) -> str:
     """Why a service cannot be reached, without what gRPC wraps around it."""
-    return str(error).rpartition("last error: ")[2].rpartition("remote host: ")[2]
+    return error.brief().rpartition("last error: ")[2].rpartition("remote host: ")[2]
