@@ -20,7 +20,7 @@ from lookalike_gateway.adapters.http_server import HttpServer
 from lookalike_gateway.adapters.page_assets import assets_folder
 from lookalike_gateway.adapters.upstreams import OWN_NAME, Upstreams
 from lookalike_gateway.routes.api import ApiEndpoint
-from lookalike_gateway.routes.edge import Edge
+from lookalike_gateway.routes.edge import API_PATH, Edge
 from lookalike_gateway.routes.health import HealthEndpoints
 from lookalike_gateway.routes.metrics import HttpMetrics
 from lookalike_gateway.routes.pages import ASSETS_PATH, DOCUMENT_PATH, START_PATH, Pages
@@ -48,7 +48,7 @@ async def build(settings: GatewaySettings, *, api: Api | None = None) -> AsyncIt
 
 
 def _routes(api: ApiEndpoint, pages: Pages, health: HealthEndpoints) -> FastAPI:
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_route("/livez", health.live)
     app.add_route("/healthz", health.live)
     app.add_route("/readyz", health.ready)
@@ -57,7 +57,7 @@ def _routes(api: ApiEndpoint, pages: Pages, health: HealthEndpoints) -> FastAPI:
     app.add_route(START_PATH, pages.start)
     app.add_route("/redoc", pages.redoc)
     app.mount(ASSETS_PATH, StaticFiles(directory=assets_folder()))
-    app.add_route("/v1/{rest:path}", api.serve, methods=list(_VERBS))
+    app.add_route(API_PATH + "{rest:path}", api.serve, methods=list(_VERBS))
     app.add_exception_handler(HTTPException, _unknown)
     app.add_exception_handler(Exception, _defect)
     return app

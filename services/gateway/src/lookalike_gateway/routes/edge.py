@@ -40,6 +40,8 @@ from lookalike_gateway.transcoding.http_errors import (
     http_status,
 )
 
+API_PATH: Final = "/v1/"
+"""Where all paths of the API begin."""
 ROUTE: Final = "lookalike.route"
 """Key of the ASGI scope under which a route leaves its template, for the metrics."""
 
@@ -71,13 +73,13 @@ class Edge:
         if scope["type"] != "http":
             return
         exchange = _Exchange(scope, receive, send)
-        self._in_flight += 1
+        self._in_flight += exchange.is_call
         self._metrics.begin()
         try:
             with exchange.span():
                 await self._serve(exchange)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= exchange.is_call
             self._metrics.end(
                 exchange.method, exchange.route, exchange.status, exchange.seconds_spent
             )
@@ -97,7 +99,7 @@ class Edge:
             await exchange.fail(InternalError(f"{type(error).__name__}: {error}"))
 
     def _admit(self, exchange: _Exchange) -> None:
-        if self._in_flight > self._max_requests:
+        if exchange.is_call and self._in_flight > self._max_requests:
             raise OverloadedError(
                 f"{self._max_requests} requests are being served, which is the limit",
                 retry_after=_RETRY_AFTER,
@@ -125,6 +127,8 @@ class _Exchange:
         self.receive = receive
         self.headers = Headers(scope=scope)
         self.method: str = scope["method"]
+        self.is_call = scope["path"].startswith(API_PATH)
+        """Whether it is for the API, not for its documentation or a probe."""
         self.status = 500
         self._send = send
         self._responding = False
