@@ -1,10 +1,10 @@
 """Makes calls: adds deadline, request id and token, and raises this library's errors."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 
@@ -53,6 +53,25 @@ class Caller:
         if self._token is None:
             return metadata
         return (*metadata, ("authorization", f"Bearer {self._token}"))
+
+
+class _Page(Protocol):
+    """A reply that may not be all."""
+
+    next_page_token: str
+
+
+Page = TypeVar("Page", bound=_Page)
+
+
+def pages(fetch: Callable[[str], Page]) -> Iterator[Page]:
+    """Yield the pages that `fetch(page_token)` returns, from the first to the last."""
+    token = ""
+    while True:
+        page = fetch(token)
+        yield page
+        if not (token := page.next_page_token):
+            return
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from lookalike.search.v1 import (
     search_service_pb2_grpc,
 )
 from lookalike.type.v1 import content_pb2, server_info_service_pb2, server_info_service_pb2_grpc
-from lookalike_client._calls import Caller
+from lookalike_client._calls import Caller, pages
 from lookalike_client._channel import open_channel
 from lookalike_client._names import (
     DEFAULT_IMAGE_ENCODER,
@@ -118,13 +118,13 @@ class Client:
 
     def encoders(self) -> Iterator[encoder_pb2.Encoder]:
         """All installed encoders, by name."""
-        token = ""
-        while True:
+
+        def page(token: str) -> encoder_service_pb2.ListEncodersResponse:
             request = encoder_service_pb2.ListEncodersRequest(page_token=token)
-            reply = self._call.unary(self._encoders.ListEncoders, request)
+            return self._call.unary(self._encoders.ListEncoders, request)
+
+        for reply in pages(page):
             yield from reply.encoders
-            if not (token := reply.next_page_token):
-                return
 
     # Collections
 
@@ -155,13 +155,13 @@ class Client:
 
     def collections(self) -> Iterator[collection_pb2.Collection]:
         """All collections, by name."""
-        token = ""
-        while True:
+
+        def page(token: str) -> collection_service_pb2.ListCollectionsResponse:
             request = collection_service_pb2.ListCollectionsRequest(page_token=token)
-            reply = self._call.unary(self._collections.ListCollections, request)
+            return self._call.unary(self._collections.ListCollections, request)
+
+        for reply in pages(page):
             yield from reply.collections
-            if not (token := reply.next_page_token):
-                return
 
     def delete_collection(self, collection: str) -> None:
         """Delete a collection and its entities; the originals' bytes stay."""
@@ -189,18 +189,18 @@ class Client:
 
     def entities(self, collection: str, *, filter_: str = "") -> Iterator[entity_pb2.Entity]:
         """The entities that match the filter, by id; without one, all of them."""
-        token = ""
-        while True:
+
+        def page(token: str) -> entity_service_pb2.ListEntitiesResponse:
             request = entity_service_pb2.ListEntitiesRequest(
                 collection=collection_name(collection),
                 filter=filter_,
                 page_size=1000,
                 page_token=token,
             )
-            reply = self._call.unary(self._entities.ListEntities, request)
+            return self._call.unary(self._entities.ListEntities, request)
+
+        for reply in pages(page):
             yield from reply.entities
-            if not (token := reply.next_page_token):
-                return
 
     # Searches
 
@@ -287,13 +287,13 @@ class Client:
     def jobs(self, *, collection: str = "") -> Iterator[job_pb2.Job]:
         """All jobs, newest first; of one collection, if it is named."""
         of = collection_name(collection) if collection else ""
-        token = ""
-        while True:
+
+        def page(token: str) -> ingest_service_pb2.ListJobsResponse:
             request = ingest_service_pb2.ListJobsRequest(collection=of, page_token=token)
-            reply = self._call.unary(self._jobs.ListJobs, request)
+            return self._call.unary(self._jobs.ListJobs, request)
+
+        for reply in pages(page):
             yield from reply.jobs
-            if not (token := reply.next_page_token):
-                return
 
     def cancel_job(self, job: str) -> job_pb2.Job:
         """Stop a job for good; what it wrote stays."""
@@ -317,15 +317,14 @@ class Client:
 
     def job_failures(self, job: str) -> Iterator[job_pb2.JobFailure]:
         """The items of a job that failed, in the order of failing."""
-        token = ""
-        while True:
-            request = ingest_service_pb2.ListJobFailuresRequest(
-                name=job_name(job), page_token=token
-            )
-            reply = self._call.unary(self._jobs.ListJobFailures, request)
+
+        def page(token: str) -> ingest_service_pb2.ListJobFailuresResponse:
+            name = job_name(job)
+            request = ingest_service_pb2.ListJobFailuresRequest(name=name, page_token=token)
+            return self._call.unary(self._jobs.ListJobFailures, request)
+
+        for reply in pages(page):
             yield from reply.failures
-            if not (token := reply.next_page_token):
-                return
 
     # Assets
 

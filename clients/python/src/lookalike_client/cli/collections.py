@@ -12,7 +12,7 @@ from lookalike_client.cli.session import (
     OutputOption,
     console,
     session_of,
-    show_json,
+    show,
     state_word,
 )
 
@@ -26,10 +26,7 @@ def list_(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """List the collections."""
     with session_of(context).client() as client:
         found = list(client.collections())
-    if output is Output.JSON:
-        show_json([*found])
-    else:
-        console.print(_table(found))
+    show(found, output, lambda: _table(found))
 
 
 @app.command()
@@ -39,10 +36,7 @@ def get(
     """Show one collection."""
     with session_of(context).client() as client:
         found = client.collection(collection)
-    if output is Output.JSON:
-        show_json(found)
-    else:
-        console.print(_table([found]))
+    show(found, output, lambda: _table([found]))
 
 
 @app.command()
@@ -58,10 +52,7 @@ def create(
     """Create a collection."""
     with session_of(context).client() as client:
         created = client.create_collection(collection, encoder=encoder, description=description)
-    if output is Output.JSON:
-        show_json(created)
-    else:
-        console.print(_table([created]))
+    show(created, output, lambda: _table([created]))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from lookalike_client.cli.session import (
     OutputOption,
     console,
     session_of,
-    show_json,
+    show,
     state_word,
 )
 
@@ -31,10 +31,7 @@ def list_(
     """List the jobs, newest first."""
     with session_of(context).client() as client:
         found = list(client.jobs(collection=collection))
-    if output is Output.JSON:
-        show_json([*found])
-    else:
-        console.print(_table(found))
+    show(found, output, lambda: _table(found))
 
 
 @app.command()
@@ -42,10 +39,7 @@ def get(context: typer.Context, job: JobArgument, output: OutputOption = Output.
     """Show one job."""
     with session_of(context).client() as client:
         found = client.job(job)
-    if output is Output.JSON:
-        show_json(found)
-    else:
-        console.print(_table([found]))
+    show(found, output, lambda: _table([found]))
 
 
 @app.command()
@@ -68,10 +62,7 @@ def failures(context: typer.Context, job: JobArgument, output: OutputOption = Ou
     """List the items of a job that failed, and why."""
     with session_of(context).client() as client:
         found = list(client.job_failures(job))
-    if output is Output.JSON:
-        show_json([*found])
-    else:
-        console.print(failures_table(found))
+    show(found, output, lambda: failures_table(found))
 
 
 def _table(jobs: list[job_pb2.Job]) -> Table:

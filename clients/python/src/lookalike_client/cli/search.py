@@ -14,9 +14,8 @@ from lookalike_client.cli.session import (
     Output,
     OutputOption,
     complaints,
-    console,
     session_of,
-    show_json,
+    show,
 )
 
 
@@ -45,12 +44,10 @@ def search(
         reply = client.search_content(
             collection, content, top_k=top_k, min_score=min_score, filter_=filter_
         )
-    if output is Output.JSON:
-        show_json(reply)
-    elif reply.hits:
-        console.print(hits_table(reply))
-    else:
+    if output is Output.TABLE and not reply.hits:
         complaints.print(_nothing(reply))
+    else:
+        show(reply, output, lambda: hits_table(reply))
 
 
 def _content(image: Path | None, text: str | None) -> content_pb2.Content:

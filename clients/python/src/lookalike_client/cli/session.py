@@ -1,6 +1,7 @@
 """What all commands share: where the services are, who calls, and how results are shown."""
 
 import enum
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from lookalike_client.client import Client
 
@@ -67,14 +68,16 @@ def session_of(context: typer.Context) -> Session:
     return session
 
 
-def show_json(messages: Message | list[Message]) -> None:
-    """Print one JSON object, or an array of them, as the gateway would answer."""
-    data = (
-        [MessageToDict(message) for message in messages]
-        if isinstance(messages, list)
-        else MessageToDict(messages)
-    )
-    console.print_json(data=data)
+def show(
+    found: Message | Sequence[Message], output: Output, table: Callable[[], RenderableType]
+) -> None:
+    """Print what was found: as one JSON object or array, as the gateway would answer, or a table."""
+    if output is Output.TABLE:
+        console.print(table())
+    elif isinstance(found, Message):
+        console.print_json(data=MessageToDict(found))
+    else:
+        console.print_json(data=[MessageToDict(each) for each in found])
 
 
 def state_word(name: str) -> str:
