@@ -39,12 +39,13 @@ class Comments:
 
 
 def split_summary(text: str) -> tuple[str, str]:
-    """Return the first sentence of a comment without its full stop, and the rest."""
+    """Return the first sentence of a comment as plain text without its stop, and the rest."""
     first, _, rest = text.partition("\n\n")
     flat = " ".join(first.split())
     head, stop, tail = flat.partition(". ")
     body = f"{tail}\n\n{rest}" if tail else rest
-    return head if stop else flat.removesuffix("."), body.strip()
+    summary = head if stop else flat.removesuffix(".")
+    return summary.replace("`", ""), body.strip()
 
 
 def _cleaned(text: str) -> str:
