@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 import urllib.request
@@ -239,6 +240,31 @@ async def test_a_program_drains_and_ends_with_0(asked: signal.Signals) -> None:
     assert process.returncode == 0, err
     assert out == b"closed\n"
     assert b'"message": "stopped"' in err
+
+
+async def test_a_second_signal_cuts_the_drain_short() -> None:
+    async with program(SERVER__DRAIN_DELAY="0", SERVER__DRAIN_GRACE="1h") as process:
+        assert process.stderr is not None
+        port = re.search(rb"127\.0\.0\.1:(\d+)", await process.stderr.readline())
+        assert port is not None
+
+        def refuses() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", int(port[1]))) != 0
+
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port[1].decode()}") as channel:
+            path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+            open_stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+            open_stream = channel.stream_stream(path)
+            stream = open_stream()
+            await stream.write(b"\x3a\x01*")  # list_services
+            await stream.read()
+            process.send_signal(signal.SIGTERM)
+            await assert_eventually(refuses)
+            assert process.returncode is None
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0
 
 
 async def test_config_prints_and_exits() -> None:

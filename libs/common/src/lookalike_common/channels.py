@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Self, cast
 
 import grpc
 import grpc.aio
@@ -22,30 +23,10 @@ from lookalike_common.context import REQUEST_ID_HEADER, current_context
 from lookalike_common.settings import ClientTlsSettings, TargetSettings
 from lookalike_common.telemetry import active_tracer
 
-SERVICE_CONFIG: Final = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "healthCheckConfig": {"serviceName": ""},
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        },
-        {
-            # gRPC would send an upload again from its beginning, where it no longer stands.
-            "name": [{"service": "lookalike.asset.v1.AssetService", "method": "UploadChunk"}],
-        },
-    ],
-}
-"""The same as the published `clients/service-config.json`; a test keeps them equal."""
-
 # Any: the channel passes calls of all message types on as they are.
 Invocation = Any
+
+Headers = Sequence[tuple[str, str]]
 
 
 def open_channel(target: TargetSettings, *, health_checked: bool = True) -> grpc.aio.Channel:
@@ -67,7 +48,8 @@ def open_channel(target: TargetSettings, *, health_checked: bool = True) -> grpc
 
 
 def _options(target: TargetSettings, *, health_checked: bool) -> list[tuple[str, str | int]]:
-    config: dict[str, object] = dict(SERVICE_CONFIG)
+    # The same as the published `clients/service-config.json`; a test keeps them equal.
+    config = json.loads(files("lookalike_common").joinpath("service_config.json").read_text())
     if not health_checked:
         del config["healthCheckConfig"]
     size = int(target.max_message_bytes)
@@ -99,11 +81,17 @@ class _Carrying:
     """One rpc of a channel: adds headers and time limit to each call."""
 
     def __init__(
-        self, inner: Invocation, headers: Iterable[tuple[str, str]], seconds: float | None
+        self,
+        inner: Invocation,
+        headers: Headers,
+        *,
+        seconds: float | None = None,
+        streamed: bool = False,
     ) -> None:
         self._inner = inner
-        self._headers = tuple(headers)
+        self._headers = headers
         self._seconds = seconds
+        self._streamed = streamed
 
     def __call__(
         self,
@@ -114,12 +102,13 @@ class _Carrying:
     ) -> Invocation:
         """Begin the call; what the caller passes wins, but for a longer time than is left."""
         given = tuple(metadata or ())
-        return self._inner(
+        call = self._inner(
             request,
             timeout=self._time_limit(timeout),
             metadata=(*given, *self._carried({key for key, _ in given})),
             **options,
         )
+        return _Replies(call) if self._streamed else call
 
     def _time_limit(self, given: float | None) -> float | None:
         remaining = current_context().remaining()
@@ -141,14 +130,6 @@ class _Carrying:
             inject(carrier)
             headers.extend(carrier.items())
         return (header for header in headers if header[0] not in given)
-
-
-class _CarryingStream(_Carrying):
-    """The same for streamed replies."""
-
-    def __call__(self, *args: Invocation, **options: Invocation) -> Invocation:
-        """Begin the call."""
-        return _Replies(super().__call__(*args, **options))
 
 
 class _Replies:
@@ -183,34 +164,29 @@ class _Replies:
 class _CarryingChannel:
     """A channel whose calls carry the context of the call being served."""
 
-    def __init__(
-        self, inner: grpc.aio.Channel, seconds: float, headers: Iterable[tuple[str, str]]
-    ) -> None:
+    def __init__(self, inner: grpc.aio.Channel, seconds: float, headers: Headers) -> None:
         self._inner = inner
         self._seconds = seconds
-        self._headers = tuple(headers)
+        self._headers = headers
 
-    def unary_unary(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+    def unary_unary(self, *args: Invocation, **options: Invocation) -> Invocation:
         """Return a callable for an rpc with one request and one reply."""
-        return _Carrying(
-            self._inner.unary_unary(method, *args, **options), self._headers, self._seconds
-        )
+        inner = self._inner.unary_unary(*args, **options)
+        return _Carrying(inner, self._headers, seconds=self._seconds)
 
-    def unary_stream(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+    def unary_stream(self, *args: Invocation, **options: Invocation) -> Invocation:
         """Return a callable for an rpc with streamed replies."""
-        return _CarryingStream(
-            self._inner.unary_stream(method, *args, **options), self._headers, None
-        )
+        inner = self._inner.unary_stream(*args, **options)
+        return _Carrying(inner, self._headers, streamed=True)
 
-    def stream_unary(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+    def stream_unary(self, *args: Invocation, **options: Invocation) -> Invocation:
         """Return a callable for an rpc with streamed requests."""
-        return _Carrying(self._inner.stream_unary(method, *args, **options), self._headers, None)
+        return _Carrying(self._inner.stream_unary(*args, **options), self._headers)
 
-    def stream_stream(self, method: str, *args: Invocation, **options: Invocation) -> Invocation:
+    def stream_stream(self, *args: Invocation, **options: Invocation) -> Invocation:
         """Return a callable for an rpc with both streamed."""
-        return _CarryingStream(
-            self._inner.stream_stream(method, *args, **options), self._headers, None
-        )
+        inner = self._inner.stream_stream(*args, **options)
+        return _Carrying(inner, self._headers, streamed=True)
 
     def __getattr__(self, name: str) -> Invocation:
         return getattr(self._inner, name)

@@ -10,11 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-import grpc
 from grpc_health.v1 import health_pb2
 
 from lookalike_common.errors import NotFoundError
-from lookalike_common.registrar import Registrar
 
 SERVICE: Final = "grpc.health.v1.Health"
 OVERALL: Final = ""
@@ -85,22 +83,3 @@ class Health:
                 yield Response(status=status)
                 last = status
             await changed.wait()
-
-
-def add_health(health: Health, server: Registrar) -> None:
-    """Register the servicer."""
-    server.add_registered_method_handlers(
-        SERVICE,
-        {
-            "Check": grpc.unary_unary_rpc_method_handler(
-                health.Check,
-                request_deserializer=Request.FromString,
-                response_serializer=Response.SerializeToString,
-            ),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                health.Watch,
-                request_deserializer=Request.FromString,
-                response_serializer=Response.SerializeToString,
-            ),
-        },
-    )

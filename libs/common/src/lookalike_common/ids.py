@@ -37,11 +37,6 @@ def entity_id(item: str, splitter: str, index: int) -> str:
     return total.hexdigest()[:ENTITY_ID_DIGITS]
 
 
-def format_name(*parts: str) -> str:
-    """Join collection ids and ids to a name: `collections`, `photos` is `collections/photos`."""
-    return "/".join(parts)
-
-
 def parse_name(name: str, *kinds: str, field: str = "name") -> tuple[str, ...]:
     """Return the ids in a name, one for each kind: `collections/a/entities/b` is `("a", "b")`.
 

@@ -33,12 +33,14 @@ def set_up_logging(settings: TelemetrySettings, service: str) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
-
+class _ServiceFormatter(logging.Formatter):
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service
+
+
+class JsonFormatter(_ServiceFormatter):
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for one record."""
@@ -56,12 +58,8 @@ class JsonFormatter(logging.Formatter):
         return without_secrets(json.dumps(line, ensure_ascii=False, default=str))
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(_ServiceFormatter):
     """Lines for people."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__()
-        self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text for one record."""

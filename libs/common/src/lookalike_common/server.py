@@ -18,11 +18,13 @@ import grpc
 import grpc.aio
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from lookalike.type.v1 import server_info_service_pb2_grpc
 from lookalike_common.auth import Tokens
-from lookalike_common.health import Health, add_health
+from lookalike_common.health import SERVICE as HEALTH
+from lookalike_common.health import Health
 from lookalike_common.metrics import MetricsEndpoint
 from lookalike_common.policies import (
     AccessLogPolicy,
@@ -100,11 +102,12 @@ class GrpcServer:
             backend=backend,
             encoder_fingerprints=encoder_fingerprints or {},
         )
-        self._services = [*services, self._server_info()]
+        self._services = [*services, *self._shared_services()]
         self._server: grpc.aio.Server | None = None
         self._endpoint: MetricsEndpoint | None = None
         self._port: int | None = None
         self._stopped = False
+        self._hurrying: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -163,27 +166,27 @@ class GrpcServer:
             if self._server is None:
                 await self.start()
             await asked.wait()
-            asked.clear()
-            await self._stop_unless(asked)
+            for each in signals:
+                loop.add_signal_handler(each, self._hurry)
+            await self.stop()
         finally:
             for each in signals:
                 loop.remove_signal_handler(each)
 
-    async def _stop_unless(self, asked_again: asyncio.Event) -> None:
-        stopping = asyncio.create_task(self.stop())
-        hurry = asyncio.create_task(asked_again.wait())
-        await asyncio.wait((stopping, hurry), return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.done() and self._server is not None:
-            await self._server.stop(0)
-        hurry.cancel()
-        await stopping
+    def _hurry(self) -> None:
+        """Cut a drain short."""
+        if self._server is not None and self._hurrying is None:
+            self._hurrying = asyncio.create_task(self._server.stop(0))
 
-    def _server_info(self) -> Service:
-        return Service(
-            _SERVER_INFO,
-            server_info_service_pb2_grpc.add_ServerInfoServiceServicer_to_server,
-            ServerInfoServicer(self._facts),
-        )
+    def _shared_services(self) -> list[Service]:
+        return [
+            Service(
+                _SERVER_INFO,
+                server_info_service_pb2_grpc.add_ServerInfoServiceServicer_to_server,
+                ServerInfoServicer(self._facts),
+            ),
+            Service(HEALTH, health_pb2_grpc.add_HealthServicer_to_server, self.health),
+        ]
 
     def _handlers(self) -> dict[str, dict[str, Handler]]:
         """Collect the handlers of all services, by service and rpc."""
@@ -192,7 +195,6 @@ class GrpcServer:
             service.add(service.servicer, registrar)
             if service.name not in registrar.handlers:
                 raise ValueError(f"{service.name} was added under another name")
-        add_health(self.health, registrar)
         if self.settings.reflection:
             add_reflection(ReflectionServicer(list(registrar.handlers)), registrar)
         return registrar.handlers

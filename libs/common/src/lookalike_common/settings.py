@@ -168,22 +168,17 @@ class TelemetrySettings(Frozen):
     """OpenTelemetry collector to send traces to, such as `http://127.0.0.1:4317`; None is off."""
 
 
-def _configured(env_prefix: str) -> SettingsConfigDict:
-    return SettingsConfigDict(
+class ServiceSettings(BaseSettings):
+    """The settings that every service has."""
+
+    model_config = SettingsConfigDict(
         frozen=True,
         extra="ignore",
-        env_prefix=env_prefix,
         env_nested_delimiter="__",
         # Else setting one variable would reset its whole group to the defaults of the type.
         nested_model_default_partial_update=True,
         use_attribute_docstrings=True,
     )
-
-
-class ServiceSettings(BaseSettings):
-    """The settings that every service has."""
-
-    model_config = _configured("LOOKALIKE__")
 
     server: ServerSettings = ServerSettings()
     """The gRPC server."""
@@ -193,7 +188,7 @@ class ServiceSettings(BaseSettings):
     @staticmethod
     def configured(env_prefix: str) -> SettingsConfigDict:
         """Return the model configuration for a service's prefix, `LOOKALIKE_<SERVICE>__`."""
-        return _configured(env_prefix)
+        return SettingsConfigDict(env_prefix=env_prefix)  # the rest is inherited
 
 
 def redacted(settings: BaseModel) -> dict[str, object]:

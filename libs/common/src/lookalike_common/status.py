@@ -150,15 +150,6 @@ def error_from_rpc(error: grpc.RpcError) -> LookalikeError:
     return _error_without_details(code, message)
 
 
-def request_id_of(error: grpc.RpcError) -> str:
-    """Return the request id a failed call reports, or the empty string."""
-    for key, value in _parts(error)[2]:
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            info = _unpack(status_pb2.Status.FromString(value), error_details_pb2.RequestInfo)
-            return "" if info is None else info.request_id
-    return ""
-
-
 def _parts(error: grpc.RpcError) -> tuple[int, str, Iterable[tuple[str, str | bytes]]]:
     """Return code number, details and trailers of an RpcError, which need not have any."""
     if not isinstance(error, grpc.aio.AioRpcError | grpc.Call):

@@ -14,7 +14,7 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -67,23 +67,20 @@ class PolicyChain:
         method = Method(service, name, kind)
         parse = handler.request_deserializer or _unchanged
         serialize = handler.response_serializer or _unchanged
-        match kind:
-            case "unary":
-                unary = _coroutine(handler.unary_unary, method)
-                behaviour = self._unary(method, unary, parse, serialize)
-                return grpc.unary_unary_rpc_method_handler(behaviour)
-            case "client_stream":
-                unary = _coroutine(handler.stream_unary, method)
-                behaviour = self._client_stream(method, unary, parse, serialize)
-                return grpc.stream_unary_rpc_method_handler(behaviour)
-            case "server_stream":
-                streaming = _generator(handler.unary_stream, method)
-                behaviour = self._server_stream(method, streaming, parse, serialize)
-                return grpc.unary_stream_rpc_method_handler(behaviour)
-            case _:
-                streaming = _generator(handler.stream_stream, method)
-                behaviour = self._bidi_stream(method, streaming, parse, serialize)
-                return grpc.stream_stream_rpc_method_handler(behaviour)
+        if kind == "unary":
+            unary = self._unary(method, _coroutine(handler.unary_unary, method), parse, serialize)
+            return grpc.unary_unary_rpc_method_handler(unary)
+        if kind == "client_stream":
+            own = _coroutine(handler.stream_unary, method)
+            unary = self._client_stream(method, own, parse, serialize)
+            return grpc.stream_unary_rpc_method_handler(unary)
+        if kind == "server_stream":
+            generator = _generator(handler.unary_stream, method)
+            streaming = self._server_stream(method, generator, parse, serialize)
+            return grpc.unary_stream_rpc_method_handler(streaming)
+        generator = _generator(handler.stream_stream, method)
+        streaming = self._bidi_stream(method, generator, parse, serialize)
+        return grpc.stream_stream_rpc_method_handler(streaming)
 
     def _unary(
         self, method: Method, handler: Unary, parse: Parse, serialize: Serialize
@@ -233,8 +230,7 @@ def _coroutine(handler: Behaviour, method: Method) -> Unary:
         return unimplemented
     if not inspect.iscoroutinefunction(handler):
         raise TypeError(f"{method.path} must be a coroutine function (async def, return)")
-    unary: Unary = handler
-    return unary
+    return cast(Unary, handler)
 
 
 def _generator(handler: Behaviour, method: Method) -> Streaming:
@@ -248,8 +244,7 @@ def _generator(handler: Behaviour, method: Method) -> Streaming:
         return unimplemented
     if not inspect.isasyncgenfunction(handler):
         raise TypeError(f"{method.path} must be an async generator (async def, yield)")
-    streaming: Streaming = handler
-    return streaming
+    return cast(Streaming, handler)
 
 
 def _is_generated(handler: Behaviour) -> bool:

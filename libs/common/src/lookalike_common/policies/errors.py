@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -50,14 +49,7 @@ def _cancelled(call: Call) -> LookalikeError:
 
 def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first error of the tree in a group (of a TaskGroup), else the first at all."""
-    leaves = list(_leaves(group))
-    ours = [leaf for leaf in leaves if isinstance(leaf, LookalikeError)]
-    return (ours or leaves)[0]
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from _leaves(each)
-        else:
-            yield each
+    found: BaseException = group.subgroup(LookalikeError) or group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
