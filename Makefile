@@ -82,7 +82,8 @@ models: sync ## Install the models that tests and demo use (fetched once, checke
 
 .PHONY: bench
 bench: sync models ## All benchmarks; the last line of each is one JSON object
-	for file in tests/bench/bench_*.py; do echo "== $$file"; PYTHONPATH=. $(PYTHON) "$$file"; done
+	for file in tests/bench/bench_*.py; do echo "== $$file"; \
+		$(PYTHON) -m "tests.bench.$$(basename "$$file" .py)"; done
 
 # --- using it --------------------------------------------------------------------------------
 

@@ -1,0 +1,110 @@
+"""Processes for benchmarks: a service of ours, or Milvus Lite, each pinned to its core."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / ".lookalike" / "models"
+PATIENCE = 60.0
+MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": "67108864",
+    "MALLOC_TRIM_THRESHOLD_": "134217728",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+
+
+def pin(core: int) -> None:
+    """Keep this process on one core, where there is more than one."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
+def on_core(core: int, command: Sequence[str]) -> list[str]:
+    """Return the command that runs `command` on one core."""
+    return ["taskset", "--cpu-list", str(core % (os.cpu_count() or 1)), *command]
+
+
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def started(service: str, environment: Mapping[str, str], *, core: int) -> Iterator[str]:
+    """Run a service of ours on one core; yields its address once it is healthy."""
+    port = free_port()
+    prefix = f"LOOKALIKE_{service.upper()}__"
+    full = os.environ | MEMORY | dict(environment) | {f"{prefix}SERVER__PORT": str(port)}
+    full |= {f"{prefix}SERVER__METRICS_PORT": "0"}
+    command = [sys.executable, "-m", f"lookalike_{service}"]
+    with _running(command, full, core):
+        address = f"127.0.0.1:{port}"
+        _await(lambda: _serves(address), f"{service} at {address}")
+        yield address
+
+
+@contextmanager
+def milvus_lite(*, core: int) -> Iterator[str]:
+    """Run an empty Milvus Lite server on one core; yields its URI."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as data:
+        command = [str(Path(sys.executable).parent / "milvus-lite"), "server"]
+        command += ["--data-dir", data, "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--max-workers", "1"]
+        with _running(command, dict(os.environ), core):
+            _await(lambda: _listens(port), "Milvus Lite")
+            yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(command: list[str], environment: Mapping[str, str], core: int) -> Iterator[None]:
+    child = subprocess.Popen(
+        on_core(core, command),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _await(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} is not ready after {PATIENCE:.0f} s")
+        time.sleep(0.1)
+
+
+def _serves(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            reply = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=1
+            )
+        except grpc.RpcError:
+            return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
