@@ -38,6 +38,8 @@ def open_channel(
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         # Retries need the whole request again; the default buffer holds 256 KiB.
         ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+        # Servers that moved, as pods do in a rollout, are looked up anew without long waits.
+        ("grpc.dns_min_time_between_resolutions_ms", 1000),
         # A dead peer is noticed within a minute and a half, also while nothing is sent.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -71,7 +71,7 @@ def session_of(context: typer.Context) -> Session:
 def show(
     found: Message | Sequence[Message], output: Output, table: Callable[[], RenderableType]
 ) -> None:
-    """Print what was found: as one JSON object or array, as the gateway would answer, or a table."""
+    """Print what was found: a table, or JSON as the gateway would answer."""
     if output is Output.TABLE:
         console.print(table())
     elif isinstance(found, Message):

@@ -1,5 +1,6 @@
 """Which TCP ports the programs of a suite use, and whether they can."""
 
+import os
 import socket
 from dataclasses import dataclass, fields, replace
 
@@ -39,7 +40,10 @@ class Ports:
     def free_base(cls) -> int:
         """A base whose ports nobody uses right now, below those that outgoing calls take."""
         step = len(fields(cls))
-        for base in range(20000, 32000, step):
+        bases = range(20000, 32000, step)
+        for attempt in range(len(bases)):
+            # Processes that look at the same moment begin at different places.
+            base = bases[(os.getpid() + attempt) % len(bases)]
             if not cls.from_base(base).taken():
                 return base
         raise OSError("no nine free ports in a row between 20000 and 32000")
