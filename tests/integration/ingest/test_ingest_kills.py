@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -318,10 +319,14 @@ async def test_stopping_gracefully_ends_with_zero(
                 files=job_pb2.FilesSource(uris=[f"{root.as_uri()}/"]),
             )
         )
+        watch = caller.jobs.WatchJob(pb.WatchJobRequest(name=job.name))
+        assert (await anext(aiter(watch))).job.name == job.name
         if moment == "busy":
             peers.gates["Encode"] = asyncio.Event()
             await assert_eventually(lambda: peers.calls["Encode"] > 0, 20)
+        stopped = time.monotonic()
         assert await service.stop() == 0
+        assert time.monotonic() - stopped < 10, "a follower held it up"
         for gate in peers.gates.values():
             gate.set()
         await service.start()

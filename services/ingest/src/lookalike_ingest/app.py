@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from prometheus_client import CollectorRegistry
+
 from lookalike.asset.v1 import asset_service_pb2_grpc
 from lookalike.ingest.v1 import ingest_service_pb2_grpc
 from lookalike_common.channels import open_channel
@@ -28,6 +30,7 @@ from lookalike_ingest.housekeeping import Housekeeping
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.jobs import Jobs, JobsLimits
+from lookalike_ingest.metrics import JobMetrics
 from lookalike_ingest.patience import Backoff
 from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.preparation import Preparation
@@ -61,7 +64,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
     """Yield the server, not yet started; jobs that were left unfinished go on already."""
     async with AsyncExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(settings.jobs.read_threads, "read"))
-        feed, meter = JobFeed(), ProgressMeter()
+        feed, meter, registry = JobFeed(), ProgressMeter(), CollectorRegistry()
         database = await _open_database(settings, stack)
         store = SqlJobStore(database, feed)
         assets = await _open_assets(settings, stack)
@@ -100,6 +103,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             pipeline,
             entities,
             meter,
+            metrics=JobMetrics(registry),
             limits=_batch_limits(settings),
             max_attempts=settings.jobs.max_attempts,
         )
@@ -124,7 +128,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         await jobs.resume_all()
         housekeeping = Housekeeping(store, engine, assets, settings.jobs.retention)
         _run_beside(stack, housekeeping)
-        yield _server(settings, jobs, meter, assets)
+        yield _server(settings, jobs, meter, assets, registry)
 
 
 async def _open_database(settings: IngestSettings, stack: AsyncExitStack) -> SqlDatabase:
@@ -175,17 +179,25 @@ def _pipeline(
 
 
 def _server(
-    settings: IngestSettings, jobs: Jobs, meter: ProgressMeter, store: AssetStore
+    settings: IngestSettings,
+    jobs: Jobs,
+    meter: ProgressMeter,
+    store: AssetStore,
+    registry: CollectorRegistry,
 ) -> GrpcServer:
     max_asset_bytes = int(settings.assets.max_bytes)
-    return GrpcServer(
+
+    def is_serving() -> bool:
+        return server.health.is_serving()
+
+    server = GrpcServer(
         settings.server,
         server_name="ingest",
         services=[
             Service(
                 INGEST_SERVICE,
                 ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
-                IngestServicer(jobs, meter),
+                IngestServicer(jobs, meter, is_serving),
             ),
             Service(
                 ASSET_SERVICE,
@@ -202,7 +214,9 @@ def _server(
             "max_archive_bytes": int(settings.archives.max_total_bytes),
             "max_unfinished_jobs": settings.jobs.max_unfinished,
         },
+        registry=registry,
     )
+    return server
 
 
 def _run_beside(stack: AsyncExitStack, housekeeping: Housekeeping) -> None:

@@ -7,11 +7,12 @@ the bytes that came along, and writes one row; all else is the engine's.
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lookalike_common.errors import (
+    BackendUnavailableError,
     LookalikeError,
     NotFoundError,
     OutOfRangeError,
@@ -170,10 +171,13 @@ class Jobs:
             await self._scope.settle(job)
         return job
 
-    async def watch(self, tenant: str, job_id: str, after: int) -> AsyncIterator[Job]:
+    async def watch(
+        self, tenant: str, job_id: str, after: int, *, is_serving: Callable[[], bool]
+    ) -> AsyncIterator[Job]:
         """Yield the job whenever its revision rose above `after`; end behind its final state.
 
-        Raises NotFoundError, or OutOfRangeError for a revision that was never reached.
+        Raises NotFoundError, OutOfRangeError for a revision that was never reached, or
+        BackendUnavailableError when the service stops: the next one goes on from there.
         """
         with self._feed.subscribe(job_id) as subscription:
             job = await self.get(tenant, job_id)
@@ -187,6 +191,8 @@ class Jobs:
                     return
                 await asyncio.sleep(self._limits.watch_interval.total_seconds())
                 await subscription.wait(self._limits.look_interval)
+                if not is_serving():
+                    raise BackendUnavailableError("the service stops; go on from the last offset")
                 job = await self.get(tenant, job_id)
 
     async def list_failures(

@@ -17,6 +17,7 @@ from lookalike_ingest.entities import Collection, EntityStore
 from lookalike_ingest.job import Item, ItemProblem, ItemResult, Job, Outcome
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
+from lookalike_ingest.metrics import JobMetrics
 from lookalike_ingest.patience import Patience
 from lookalike_ingest.pipeline import BatchReport, Pipeline
 from lookalike_ingest.problem import Problem
@@ -38,6 +39,7 @@ class ShardWorker:
         entities: EntityStore,
         meter: ProgressMeter,
         *,
+        metrics: JobMetrics,
         limits: BatchLimits,
         max_attempts: int,
     ) -> None:
@@ -46,6 +48,7 @@ class ShardWorker:
         self._pipeline = pipeline
         self._entities = entities
         self._meter = meter
+        self._metrics = metrics
         self._limits = limits
         self._max_attempts = max_attempts
 
@@ -73,6 +76,7 @@ class ShardWorker:
             return 0
         self._meter.add(job.id, len(report.results), started, report.stopwatch)
         job = await self._store.record(job.id, report.results, removed=report.removed)
+        self._metrics.add(report)
         await self._scope.settle(job)
         return len(items)
 

@@ -1,6 +1,6 @@
 """`lookalike.ingest.v1.IngestService`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from lookalike.ingest.v1 import ingest_service_pb2 as pb
 from lookalike.ingest.v1 import job_pb2
@@ -20,9 +20,10 @@ _DEFAULT_PAGE = 100
 class IngestServicer:
     """Answers from `Jobs`."""
 
-    def __init__(self, jobs: Jobs, meter: ProgressMeter) -> None:
+    def __init__(self, jobs: Jobs, meter: ProgressMeter, is_serving: Callable[[], bool]) -> None:
         self._jobs = jobs
         self._meter = meter
+        self._is_serving = is_serving
 
     async def CreateJob(  # noqa: N802 - the name of the rpc
         self, request: pb.CreateJobRequest, _context: object
@@ -69,7 +70,9 @@ class IngestServicer:
         self, request: pb.WatchJobRequest, _context: object
     ) -> AsyncIterator[pb.WatchJobResponse]:
         """Report a job whenever it moved."""
-        async for job in self._jobs.watch(*_own(request.name), request.offset):
+        tenant, job_id = _own(request.name)
+        jobs = self._jobs.watch(tenant, job_id, request.offset, is_serving=self._is_serving)
+        async for job in jobs:
             yield pb.WatchJobResponse(offset=job.revision, job=self._to_job(job, brief=True))
 
     async def ListJobFailures(  # noqa: N802 - the name of the rpc
