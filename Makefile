@@ -76,6 +76,18 @@ format: sync ## Format the code and the protos, and apply safe fixes
 test: sync models ## Unit, contract, integration and end-to-end tests
 	$(BIN)/pytest
 
+.PHONY: test-deploy
+test-deploy: sync dist ## Images' and manifests' static checks, wheels in an empty environment
+	$(BIN)/pytest tests/deploy
+
+.PHONY: test-cluster
+test-cluster: sync models dist ## The rendered `local` overlay in containers; needs root and podman
+	$(BIN)/pytest tests/cluster
+
+.PHONY: dist
+dist: sync ## Wheels, their locks and the API bundle, into dist/
+	$(PYTHON) tools/build_dist.py
+
 .PHONY: models
 models: sync ## Install the models that tests and demo use (fetched once, checked by hash)
 	@LOOKALIKE_ENCODER__MODELS_DIR=.lookalike/models $(BIN)/lookalike-encoder models install
