@@ -230,10 +230,11 @@ class InternalError(LookalikeError, reason="INTERNAL", code=Code.INTERNAL):
 
 
 def all_errors(root: type[LookalikeError] = LookalikeError) -> Iterator[type[LookalikeError]]:
-    """Yield every class of the tree below `root`, parents first."""
+    """Yield every class of the tree below `root`, parents first; not what services made of them."""
     for child in root.__subclasses__():
-        yield child
-        yield from all_errors(child)
+        if child.__module__ == __name__:
+            yield child
+            yield from all_errors(child)
 
 
 def error_class(code: int, reason: str) -> type[LookalikeError]:
