@@ -129,12 +129,22 @@ async def test_probes(http: httpx2.AsyncClient, peers: Peers) -> None:
     for path in ("/livez", "/healthz"):
         assert (await http.get(path)).json() == {"status": "SERVING"}
     assert (await http.get("/readyz")).json()["status"] == "SERVING"
+    peers.servers["encoder"].health.set_serving("", serving=False)
+    partly = await http.get("/readyz")
+    assert partly.status_code == 200
+    assert partly.json()["services"]["encoder"] == "NOT_SERVING"
     for server in peers.servers.values():
         server.health.set_serving("", serving=False)
     reply = await http.get("/readyz")
     assert reply.status_code == 503
     assert set(reply.json()["services"].values()) == {"NOT_SERVING"}
     assert (await http.get("/livez")).status_code == 200
+
+
+async def test_a_gateway_does_not_wait_for_ever_for_all(peers: Peers) -> None:
+    settings = peers.settings(search={"address": "127.0.0.1:1"}, start_patience=0.001)
+    async with running(build(settings)) as server, client_of(server) as http:
+        assert (await http.get("/readyz")).status_code == 200
 
 
 async def test_metrics(peers: Peers) -> None:

@@ -9,10 +9,11 @@ import time
 import httpx2
 import pytest
 
-from lookalike_common.testing import assert_eventually, running
+from lookalike_common.testing import assert_eventually, free_port, loopback, running
 from lookalike_gateway.adapters.http_server import HttpServer
 from lookalike_gateway.app import build
 from tests.integration.gateway.conftest import Peers, client_of
+from tests.support.gateway_peers import SearchPeer
 
 SLOW = "/v1/collections/slow:search"
 QUERY = {"queries": [{"content": {"text": "a"}}]}
@@ -103,12 +104,29 @@ async def test_a_service_that_is_away(peers: Peers) -> None:
         assert reply.status_code == 503
         assert reply.json()["error"]["message"] == "the search service cannot be reached"
         ready = await http.get("/readyz")
-    assert ready.status_code == 200
+    assert ready.status_code == 503
     assert ready.json()["services"] == {
         "encoder": "SERVING",
         "search": "NOT_SERVING",
         "ingest": "SERVING",
     }
+
+
+async def test_a_service_that_comes_late_is_found_at_once(peers: Peers) -> None:
+    late = SearchPeer().server()
+    late.settings = late.settings.model_copy(update={"port": free_port()})
+    settings = peers.settings(search=loopback(late.settings.port))
+    async with running(build(settings)) as server, client_of(server) as http:
+
+        async def is_ready() -> bool:
+            return (await http.get("/readyz")).status_code == 200
+
+        end = time.monotonic() + 3
+        while time.monotonic() < end:  # the longer it is away, the longer gRPC would wait
+            assert not await is_ready()
+        async with running(late):
+            await assert_eventually(is_ready, timeout=2)
+            assert (await http.get("/v1/collections")).status_code == 200
 
 
 async def test_stopping_lets_calls_end(peers: Peers) -> None:

@@ -60,6 +60,11 @@ def _options(target: TargetSettings, *, health_checked: bool) -> list[tuple[str,
         ("grpc.max_send_message_length", size),
         # Else requests over 256 KiB would not be retried.
         ("grpc.per_rpc_retry_buffer_size", size),
+        # Servers that moved, as pods do in a rollout, are looked up anew without long waits.
+        ("grpc.dns_min_time_between_resolutions_ms", 1000),
+        # Else a server that was away for a while is not tried again for up to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
         ("grpc.keepalive_time_ms", int(keepalive.time.total_seconds() * 1000)),
         ("grpc.keepalive_timeout_ms", int(keepalive.timeout.total_seconds() * 1000)),
     ]

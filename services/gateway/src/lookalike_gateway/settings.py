@@ -34,6 +34,8 @@ class GatewaySettings(ServiceSettings):
     """Messages larger than this are converted in a thread, to keep the event loop free."""
     readiness_timeout: PositiveDuration = timedelta(seconds=1)
     """How long `/readyz` waits for each service."""
+    start_patience: PositiveDuration = timedelta(seconds=30)
+    """How long after its start a gateway waits for all services before it is ready with some."""
     allowed_hosts: tuple[str, ...] = ()
     """More names, besides those of this machine, by which a gateway on loopback may be called."""
 

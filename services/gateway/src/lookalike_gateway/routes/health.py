@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +20,7 @@ class HealthEndpoints:
     def __init__(self, upstreams: Upstreams, settings: GatewaySettings) -> None:
         self._upstreams = upstreams
         self._timeout = settings.readiness_timeout
+        self._some_suffice_from = time.monotonic() + settings.start_patience.total_seconds()
         self._draining = False
 
     def drain(self) -> None:
@@ -30,14 +33,17 @@ class HealthEndpoints:
         return JsonResponse(orjson.dumps({"status": "SERVING"}))
 
     async def ready(self, request: Request) -> Response:
-        """Answer 200 while at least one service serves, else 503; the body names them all.
+        """Answer 200 when all services have been seen, and then while one of them serves.
 
         A gateway without its encoder still lists, counts and searches by vector; were it taken
-        out of service with the encoder, everything would be gone.
+        out of service with the encoder, everything would be gone. The body names all services.
         """
         request.scope[ROUTE] = request.url.path
         serving = await self._upstreams.serving(self._timeout)
-        ready = any(serving.values()) and not self._draining
+        if all(serving.values()):
+            self._some_suffice_from = 0.0
+        enough = any if time.monotonic() >= self._some_suffice_from else all
+        ready = enough(serving.values()) and not self._draining
         body = {
             "status": _word(ready),
             "services": {name: _word(state) for name, state in serving.items()},
