@@ -23,6 +23,14 @@ def test_codes_of_the_tree_are_those_the_proto_documents() -> None:
         assert errors.error_class(each.code, each.reason) is each
 
 
+def test_classes_that_services_derive_are_never_chosen() -> None:
+    class OfAService(errors.HashMismatchError, reason="OF_A_SERVICE"):
+        """Like the gateway's own errors."""
+
+    assert OfAService not in set(errors.all_errors())
+    assert errors.error_class(Code.INVALID_ARGUMENT, "OF_A_SERVICE") is InvalidArgumentError
+
+
 def test_an_unknown_reason_falls_back_to_the_code() -> None:
     assert errors.error_class(Code.INVALID_ARGUMENT, "NEW_ONE") is InvalidArgumentError
     assert errors.error_class(Code.DATA_LOSS, "NEW_ONE") is errors.InternalError
