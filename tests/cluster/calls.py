@@ -24,9 +24,9 @@ def connect(cluster: Cluster) -> Iterator[Client]:
     network = json.loads(podman("network", "inspect", cluster.name))[0]
     resolver = network["subnets"][0]["gateway"]
     with Client(
-        encoder=f"dns://{resolver}/encoder.dns.podman:50051",
-        search=f"dns://{resolver}/search.dns.podman:50052",
-        ingest=f"dns://{resolver}/ingest.dns.podman:50053",
+        encoder=f"dns://{resolver}:53/encoder.dns.podman:50051",
+        search=f"dns://{resolver}:53/search.dns.podman:50052",
+        ingest=f"dns://{resolver}:53/ingest.dns.podman:50053",
     ) as client:
         yield client
 
