@@ -14,7 +14,7 @@ from lookalike_client.suite.ports import Ports
 from lookalike_client.suite.program import tethered
 from lookalike_client.suite.programs import SuiteOptions, programs
 
-_PATIENCE = 60.0  # seconds until the suite must be ready
+_PATIENCE = 150.0  # seconds until the suite must be ready
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Patience:
 
     poll: timedelta = timedelta(milliseconds=100)
     """Between two questions whether a program is ready."""
-    ready: timedelta = timedelta(seconds=60)
+    ready: timedelta = timedelta(minutes=2)
     """For all programs to become ready at the start."""
     stop: timedelta = timedelta(seconds=25)
     """For a program to end when asked, before it is killed."""
