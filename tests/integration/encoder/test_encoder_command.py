@@ -1,0 +1,113 @@
+"""`lookalike-encoder` as people run it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "lookalike_encoder"]
+
+
+def environment(models: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "LOOKALIKE_ENCODER__MODELS_DIR": str(models),
+        "LOOKALIKE_ENCODER__SERVER__PORT": "0",
+        "LOOKALIKE_ENCODER__SERVER__METRICS_PORT": "0",
+        "LOOKALIKE_ENCODER__SERVER__DRAIN_DELAY": "0",
+        "LOOKALIKE_ENCODER__TELEMETRY__LOG_FORMAT": "text",
+    }
+
+
+def run(models: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(models),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def copied(models: Path, tmp_path: Path) -> Path:
+    """A copy of the installed models that may be spoilt."""
+    folder = tmp_path / "models"
+    shutil.copytree(models, folder, ignore=shutil.ignore_patterns(".*"))
+    return folder
+
+
+def test_models_are_listed(models: Path, tmp_path: Path) -> None:
+    listed = run(models, "models", "list").stdout.splitlines()
+    assert [line.split() for line in listed] == [
+        ["efficientnet-lite0@1", "image", "installed"],
+        ["minilm-l6-v2@1", "text", "installed"],
+    ]
+    assert run(tmp_path, "models", "list").stdout.count("not installed") == 2
+
+
+def test_installed_models_verify_and_are_left_alone(models: Path) -> None:
+    verified = run(models, "models", "verify", "minilm-l6-v2")
+    assert verified.returncode == 0, verified.stderr
+    assert "right vectors" in verified.stdout
+    again = run(models, "models", "install")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("already installed") == 2
+
+
+def test_a_damaged_model_is_reported(copied: Path) -> None:
+    file = copied / "minilm-l6-v2@1" / "tokenizer.json"
+    file.write_text("{}")
+    assert "damaged" in run(copied, "models", "list").stdout
+    verified = run(copied, "models", "verify", "minilm-l6-v2")
+    assert verified.returncode == 1
+    assert "damaged or another file" in verified.stderr
+
+
+def test_models_are_removed(copied: Path) -> None:
+    removed = run(copied, "models", "remove", "minilm-l6-v2@1")
+    assert removed.returncode == 0, removed.stderr
+    assert [path.name for path in copied.iterdir() if path.name[0] != "."] == [
+        "efficientnet-lite0@1"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("models",), ("models", "remove"), ("models", "install", "nonsense"), ("what",)]
+)
+def test_wrong_usage_is_explained(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ended = run(tmp_path, *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr
+
+
+def test_the_configuration_is_printed(models: Path) -> None:
+    printed = json.loads(run(models, "config").stdout)
+    assert printed["models_dir"] == str(models)
+    assert printed["device"]["require_gpu"] is False
+
+
+def test_it_serves_until_it_is_asked_to_stop(models: Path) -> None:
+    with subprocess.Popen(
+        COMMAND,
+        env=environment(models),
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if sum("is ready" in each for each in lines) == 2:
+                break
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+        assert process.wait(30) == 0, "".join(lines) + rest
+    assert any("serving on 127.0.0.1" in line for line in lines)
