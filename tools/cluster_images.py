@@ -23,7 +23,7 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 """The machine's authorities: used while building, never part of an image."""
 
 
-def main() -> None:
+def build_images() -> None:
     """Build all images; layers that did not change are taken from the last build."""
     missing = [tool for tool in ("podman", "buildah", "mmdebstrap") if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
@@ -66,4 +66,4 @@ def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
-    main()
+    build_images()

@@ -1,7 +1,4 @@
-"""The local overlay, running in containers, with real photos in it.
-
-`make test-cluster` builds the images before; nothing here asks a registry.
-"""
+"""The local overlay, running in containers built from `dist/`, with real photos in it."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ import skimage
 
 from lookalike_client import Client
 from tests.cluster.calls import connect, start_ingest, wait_for
+from tools.cluster_images import build_images
 from tools.manifest_lint import Manifests
 from tools.mini_kubelet import Cluster
 from tools.render import OVERLAYS, render
@@ -23,6 +21,7 @@ PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycl
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
+    build_images()
     manifests = Manifests.parse(render(OVERLAYS / "local"))
     with (
         tempfile.TemporaryDirectory(prefix="lookalike-cluster-") as folder,

@@ -2,62 +2,68 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Mapping
 
 import pytest
+from pydantic import ValidationError
 
-from lookalike_common.settings import is_loopback
+from lookalike_common.settings import ServiceSettings, is_loopback, redacted
+from lookalike_encoder.settings import EncoderSettings
+from lookalike_gateway.settings import GatewaySettings
+from lookalike_ingest.settings import IngestSettings
+from lookalike_search.settings import SearchSettings
 from tools.manifest_lint import Manifests
 
-SERVICES = ("encoder", "search", "ingest", "gateway")
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "encoder": EncoderSettings,
+    "search": SearchSettings,
+    "ingest": IngestSettings,
+    "gateway": GatewaySettings,
+}
 
 
-def environment_of(overlay: Manifests, service: str) -> dict[str, str]:
+@pytest.fixture(params=SETTINGS)
+def service(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LOOKALIKE_")]:
+        monkeypatch.delenv(name)
+
+
+def settings_in(overlay: Manifests, service: str) -> dict[str, str]:
     (container,) = [each for each in overlay.containers if each.spec["name"] == service]
-    return dict(overlay.environment(container))
-
-
-def config(service: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Ask the service itself what it makes of its settings."""
-    return subprocess.run(
-        [sys.executable, "-m", f"lookalike_{service}", "config"],
-        env={**os.environ, **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    variables = overlay.environment(container).items()
+    return {name: value for name, value in variables if name.startswith("LOOKALIKE_")}
 
 
 @pytest.mark.parametrize("overlay", ["local", "documented"])
-@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_knows_its_settings(
-    request: pytest.FixtureRequest, overlay: str, service: str
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, overlay: str, service: str
 ) -> None:
-    environment = environment_of(request.getfixturevalue(overlay), service)
-    result = config(service, environment)
-    assert result.returncode == 0, result.stderr
-    effective = json.loads(result.stdout)
-    prefix = f"LOOKALIKE_{service.upper()}__"
-    given = [name.removeprefix(prefix) for name in environment if name.startswith("LOOKALIKE_")]
+    given = settings_in(request.getfixturevalue(overlay), service)
     assert given
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = SETTINGS[service]()
+    assert not is_loopback(settings.server.host)
+    effective = redacted(settings)
     for name in given:
-        found = effective
-        for part in name.lower().split("__"):
+        found: object = effective
+        for part in name.removeprefix(f"LOOKALIKE_{service.upper()}__").lower().split("__"):
+            assert isinstance(found, dict), name
             assert part in found, f"{service} has no setting {name}"
             found = found[part]
-    assert not is_loopback(effective["server"]["host"])
 
 
-@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_refuses_an_open_door_that_nobody_asked_for(
-    local: Manifests, service: str
+    monkeypatch: pytest.MonkeyPatch, local: Manifests, service: str
 ) -> None:
-    environment = environment_of(local, service)
-    del environment[f"LOOKALIKE_{service.upper()}__SERVER__INSECURE"]
-    result = config(service, environment)
-    assert result.returncode == 2
-    assert "insecure" in result.stderr
+    given = settings_in(local, service)
+    assert given.pop(f"LOOKALIKE_{service.upper()}__SERVER__INSECURE") == "true"
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match="insecure"):
+        SETTINGS[service]()
