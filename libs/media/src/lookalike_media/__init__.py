@@ -4,6 +4,7 @@ Failures are errors of `lookalike_common.errors` that know their reason: Invalid
 (empty, damaged), UnsupportedMediaError (nothing that can be read), LimitExceededError.
 """
 
+from lookalike_media._budget import PixelBudget
 from lookalike_media._decode import decode_image, reduction
 from lookalike_media._header import IMAGE_FORMATS, ImageHeader, ImageLimits, probe_image
 from lookalike_media._image import (
@@ -21,6 +22,7 @@ __all__ = [
     "Box",
     "ImageHeader",
     "ImageLimits",
+    "PixelBudget",
     "PixelFormat",
     "Pixels",
     "RawImage",

@@ -38,7 +38,7 @@ class DeviceSettings(Frozen):
     spinning: bool = False
     """Let idle threads spin: a lone request is faster, everything beside it slower."""
     arena: bool = True
-    """Keep memory that a run freed for the next one."""
+    """Keep memory that a run freed for the next one; bounded by the largest batch."""
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode pictures; 0: one for each core."""
 

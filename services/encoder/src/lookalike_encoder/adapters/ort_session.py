@@ -33,7 +33,8 @@ class OrtOptions:
     spinning: bool = False
     """Let idle threads spin: a lone request is faster, everything beside it slower."""
     arena: bool = True
-    """Keep freed memory for the next run; it is given back after a run larger than usual."""
+    """Keep freed memory for the next run. It stays as large as the largest run, which budgets
+    bound: 8 MB more for the text encoder than without, and a lone picture is 5 % faster."""
 
 
 class OrtSession:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,13 +17,16 @@ from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.session import Runtime
 from lookalike_media import (
     Box,
+    ImageHeader,
     ImageLimits,
+    PixelBudget,
     Pixels,
     RawImage,
     crop_image,
     decode_image,
     probe_image,
     raw_image,
+    reduction,
     resize_pixels,
 )
 
@@ -56,6 +60,7 @@ class ImageEncoder:
         self.manifest = manifest
         self._preprocessing = ImagePreprocessing.model_validate(manifest.preprocessing)
         self._limits = ImageLimits(manifest.limits.max_bytes, manifest.limits.max_pixels)
+        self._memory = PixelBudget(self._limits.max_pixels)
         self._threads = runtime.threads
         self._session = runtime.open_session(files["model"])
 
@@ -82,36 +87,47 @@ class ImageEncoder:
 
     def _prepare_item(self, item: Item) -> Prepared | LookalikeError:
         try:
-            image = self._decode(item)
-            parts = [_cut(image, box, index) for index, box in enumerate(item.regions)] or [image]
+            with self._memory.reserve(self._decoded_pixels(item)):
+                return self._cut_and_fit(self._decode(item), item.regions)
         except LookalikeError as error:
             return error
+
+    def _cut_and_fit(self, image: RawImage, regions: Sequence[Box]) -> Prepared:
+        parts = [_cut(image, box, index) for index, box in enumerate(regions)] or [image]
         return Prepared(tuple(Row(1, self._fit(part.pixels)) for part in parts))
+
+    def _decoded_pixels(self, item: Item) -> int:
+        """Read from the header how many pixels decoding will take."""
+        if not isinstance(item.content, ImageContent):
+            return 0  # raw pixels are here already
+        header = self._probe(item.content)
+        scale = reduction(header, self._needed_side(header, item.regions))
+        return header.width * header.height // scale**2
 
     def _decode(self, item: Item) -> RawImage:
         content = item.content
         if isinstance(content, TextContent):
             raise wrong_modality(self.manifest, "text")
-        try:
+        with _located("content"):
             if isinstance(content, RawImageContent):
-                return self._take_pixels(content)
-            return self._decode_file(content, item.regions)
-        except LookalikeError as error:
-            raise error.at("content") from error.__cause__
+                return raw_image(
+                    content.data, content.width, content.height, content.pixel_format, self._limits
+                )
+            header = self._probe(content)
+            needed = self._needed_side(header, item.regions)
+            return decode_image(content.data, self._limits, header=header, min_side=needed)
 
-    def _take_pixels(self, content: RawImageContent) -> RawImage:
-        return raw_image(
-            content.data, content.width, content.height, content.pixel_format, self._limits
-        )
+    def _probe(self, content: ImageContent) -> ImageHeader:
+        with _located("content"):
+            return probe_image(content.data, self._limits)
 
-    def _decode_file(self, content: ImageContent, regions: Sequence[Box]) -> RawImage:
-        """Decode a file at the smallest scale that still has what the model needs."""
-        header = probe_image(content.data, self._limits)
+    def _needed_side(self, header: ImageHeader, regions: Sequence[Box]) -> int:
+        """Return the shorter side the decoded picture needs, so that every region has enough."""
         needed = self._preprocessing.decoded_side
-        if regions:
-            smallest = max(1, min(min(box.width, box.height) for box in regions))
-            needed = -(-needed * min(header.width, header.height) // smallest)
-        return decode_image(content.data, self._limits, header=header, min_side=needed)
+        if not regions:
+            return needed
+        smallest = max(1, min(min(box.width, box.height) for box in regions))
+        return -(-needed * min(header.width, header.height) // smallest)
 
     def _fit(self, pixels: Pixels) -> Pixels:
         """Scale a picture into the model's square."""
@@ -131,7 +147,14 @@ class ImageEncoder:
 
 
 def _cut(image: RawImage, box: Box, index: int) -> RawImage:
-    try:
+    with _located(f"regions[{index}]"):
         return crop_image(image, box)
+
+
+@contextmanager
+def _located(field: str) -> Iterator[None]:
+    """Say which field of the item an error is about."""
+    try:
+        yield
     except LookalikeError as error:
-        raise error.at(f"regions[{index}]") from error.__cause__
+        raise error.at(field) from error.__cause__
