@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import struct
-import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -49,34 +47,6 @@ SERVER = IngestServerSettings(
 FAST = JobSettings(
     retry_delay=timedelta(milliseconds=5), max_retry_delay=timedelta(milliseconds=50)
 )
-
-
-def png(seed: int, *, width: int = 8, height: int = 8, filler: bytes = b"") -> bytes:
-    """Return a small valid PNG; `filler` travels in a comment."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    row = b"\0" + bytes((seed >> shift) & 255 for shift in (16, 8, 0)) * min(width, 8)
-    pixels = zlib.compress(row * min(height, 8))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    comment = chunk(b"tEXt", b"c\0" + filler) if filler else b""
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + comment
-        + chunk(b"IDAT", pixels)
-        + chunk(b"IEND", b"")
-    )
-
-
-def fill(folder: Path, count: int, start: int = 0) -> None:
-    """Write photos `0.png`, `1.png`, … into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(start, start + count):
-        (folder / f"{number}.png").write_bytes(png(number))
 
 
 @contextmanager

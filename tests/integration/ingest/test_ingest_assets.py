@@ -14,8 +14,9 @@ from lookalike.asset.v1 import asset_pb2
 from lookalike.asset.v1 import asset_service_pb2 as pb
 from lookalike.ingest.v1 import job_pb2
 from lookalike.type.v1 import content_pb2
-from tests.integration.ingest.conftest import Suite, caught, png
+from tests.integration.ingest.conftest import Suite, caught
 from tests.support.ingest_peers import COLLECTION
+from tests.support.pictures import png
 
 DATA = bytes(range(256)) * 4000
 

@@ -12,7 +12,8 @@ import pytest
 from lookalike.asset.v1 import asset_service_pb2
 from lookalike.ingest.v1 import job_pb2
 from lookalike_common.status import error_from_status
-from tests.integration.ingest.conftest import Suite, caught, fill, png
+from tests.integration.ingest.conftest import Suite, caught
+from tests.support.pictures import fill, png
 from tests.support.zips import claiming, make_zip, overlapping, with_link
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT

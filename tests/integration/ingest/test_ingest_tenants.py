@@ -18,8 +18,9 @@ from lookalike_common.settings import AuthSettings, TargetSettings
 from lookalike_common.testing import running
 from lookalike_ingest.app import build
 from lookalike_ingest.settings import IngestSettings
-from tests.integration.ingest.conftest import FAST, SERVER, caught, png
+from tests.integration.ingest.conftest import FAST, SERVER, caught
 from tests.support.ingest_peers import COLLECTION, Peers, running_encoder, running_search
+from tests.support.pictures import png
 
 TENANTS = ("ants", "bees")
 

@@ -22,8 +22,9 @@ from lookalike_common.errors import (
 )
 from lookalike_common.testing import assert_eventually, free_port, loopback
 from lookalike_ingest.settings import AssetSettings, IngestSettings
-from tests.integration.ingest.conftest import FAST, SERVER, Suite, fill, png, running_ingest
+from tests.integration.ingest.conftest import FAST, SERVER, Suite, running_ingest
 from tests.support.ingest_peers import POISON, Peers, running_encoder, running_search
+from tests.support.pictures import fill, png
 
 SUCCEEDED = job_pb2.Job.STATE_SUCCEEDED
 WAITING = job_pb2.Job.STATE_WAITING
