@@ -122,6 +122,7 @@ async def test_archives_are_read_member_by_member(suite: Suite) -> None:
             "../../evil.png": png(3),
             "/etc/evil.png": png(4),
             "a\\..\\evil.png": png(5),
+            "nul\0.png": png(5),
             "inner.zip": make_zip({"x.png": png(6)}),
             "notes.txt": b"text",
             "bad.png": b"no picture",
@@ -135,10 +136,11 @@ async def test_archives_are_read_member_by_member(suite: Suite) -> None:
         "../../evil.png": ("unpack", "UNSAFE_ARCHIVE"),
         "/etc/evil.png": ("unpack", "UNSAFE_ARCHIVE"),
         "a\\..\\evil.png": ("unpack", "UNSAFE_ARCHIVE"),
+        "nul\\0.png": ("unpack", "UNSAFE_ARCHIVE"),
         "inner.zip": ("unpack", "UNSAFE_ARCHIVE"),
         "bad.png": ("decode", "UNSUPPORTED_MEDIA"),
     }
-    assert (done.counts.total, done.counts.skipped) == (9, 2)
+    assert (done.counts.total, done.counts.skipped) == (10, 2)
     sources = {entity.source_uri for entity in suite.peers.entities.values()}
     assert f"{suite.root.as_uri()}/photos.zip!/below/good.png" in sources
     assert (await suite.run_files(f"{suite.root.as_uri()}/photos.zip")).counts.unchanged == 2

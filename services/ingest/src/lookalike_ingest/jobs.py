@@ -213,23 +213,32 @@ class Jobs:
         self, tenant: str, source: FilesSource | Sequence[RequestedItem]
     ) -> None:
         if isinstance(source, FilesSource):
-            for index, uri in enumerate(source.uris):
-                try:
-                    await self._check_uri(tenant, uri)
-                except LookalikeError as error:
-                    raise error.at(f"job.files.uris[{index}]") from error
-            return
-        for index, item in enumerate(source):
-            if isinstance(item.content, AssetPlace):
-                await self._check_asset(
-                    tenant, item.content.sha256, f"job.items.items[{index}].content.asset"
-                )
-
-    async def _check_uri(self, tenant: str, uri: str) -> None:
-        if uri.startswith(_ASSETS):
-            await self._check_asset(tenant, parse_name(uri, "assets", field="")[0], "")
+            await asyncio.to_thread(self._check_files, source.uris)
+            named = [
+                (f"job.files.uris[{index}]", uri)
+                for index, uri in enumerate(source.uris)
+                if uri.startswith(_ASSETS)
+            ]
         else:
-            await asyncio.to_thread(self._roots.resolve_uri, uri)
+            named = [
+                (f"job.items.items[{index}].content.asset", asset_name(item.content.sha256))
+                for index, item in enumerate(source)
+                if isinstance(item.content, AssetPlace)
+            ]
+        for field_path, name in named:
+            await self._check_asset(
+                tenant, parse_name(name, "assets", field=field_path)[0], field_path
+            )
+
+    def _check_files(self, uris: Sequence[str]) -> None:
+        """Refuse files that do not exist or may not be read; blocks."""
+        for index, uri in enumerate(uris):
+            if uri.startswith(_ASSETS):
+                continue
+            try:
+                self._roots.resolve_uri(uri)
+            except LookalikeError as error:
+                raise error.at(f"job.files.uris[{index}]") from error
 
     async def _check_asset(self, tenant: str, sha256: str, field_path: str) -> None:
         if await self._assets.find(tenant, sha256) is None:

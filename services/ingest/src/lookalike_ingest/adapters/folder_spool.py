@@ -1,12 +1,13 @@
 """The spool in a folder: a job's given bytes in one file, so that one flush keeps them all."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from lookalike_common.errors import SourceChangedError
+from lookalike_common.errors import SourceChangedError, StorageFullError
 from lookalike_ingest.places import SpoolPlace
 
 _SUFFIX = ".spool"
@@ -20,7 +21,12 @@ class FolderSpool:
 
     async def write(self, job_id: str, pieces: Sequence[bytes]) -> None:
         """Keep the pieces; the file appears whole or not at all."""
-        await asyncio.to_thread(self._write, job_id, pieces)
+        try:
+            await asyncio.to_thread(self._write, job_id, pieces)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise StorageFullError("the disk of the ingest service is full") from error
+            raise
 
     def read(self, job_id: str, place: SpoolPlace) -> bytes:
         """Return one piece; blocks. Raises SourceChangedError when it is gone."""

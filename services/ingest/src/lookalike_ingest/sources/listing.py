@@ -182,6 +182,7 @@ def _refused(
     error: LookalikeError | OSError,
 ) -> NewItem:
     problem = ItemProblem(step, Problem.of(_explain(error)))
+    key, uri = (text.replace("\0", "\\0") for text in (key, uri))  # no database takes it
     return NewItem(key, uri[:MAX_URI_LENGTH], place, 0, outcome=Outcome.FAILED, problem=problem)
 
 
