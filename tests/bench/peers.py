@@ -32,8 +32,10 @@ def pin(core: int) -> None:
     os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
-def on_core(core: int, command: Sequence[str]) -> list[str]:
-    """Return the command that runs `command` on one core."""
+def on_core(core: int | None, command: Sequence[str]) -> list[str]:
+    """Return the command that runs `command` on one core, or where it likes."""
+    if core is None:
+        return list(command)
     return ["taskset", "--cpu-list", str(core % (os.cpu_count() or 1)), *command]
 
 
@@ -46,7 +48,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(service: str, environment: Mapping[str, str], *, core: int) -> Iterator[str]:
+def started(service: str, environment: Mapping[str, str], *, core: int | None) -> Iterator[str]:
     """Run a service of ours on one core; yields its address once it is healthy."""
     port = free_port()
     prefix = f"LOOKALIKE_{service.upper()}__"
@@ -60,7 +62,18 @@ def started(service: str, environment: Mapping[str, str], *, core: int) -> Itera
 
 
 @contextmanager
-def milvus_lite(*, core: int) -> Iterator[str]:
+def started_gateway(environment: Mapping[str, str]) -> Iterator[str]:
+    """Run the gateway; yields its base URL once it answers."""
+    port = free_port()
+    full = os.environ | MEMORY | dict(environment) | {"LOOKALIKE_GATEWAY__SERVER__PORT": str(port)}
+    full |= {"LOOKALIKE_GATEWAY__SERVER__METRICS_PORT": "0"}
+    with _running([sys.executable, "-m", "lookalike_gateway"], full, None):
+        _await(lambda: _listens(port), "the gateway")
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def milvus_lite(*, core: int | None) -> Iterator[str]:
     """Run an empty Milvus Lite server on one core; yields its URI."""
     port = free_port()
     with tempfile.TemporaryDirectory() as data:
@@ -73,7 +86,9 @@ def milvus_lite(*, core: int) -> Iterator[str]:
 
 
 @contextmanager
-def _running(command: list[str], environment: Mapping[str, str], core: int) -> Iterator[None]:
+def _running(
+    command: list[str], environment: Mapping[str, str], core: int | None
+) -> Iterator[None]:
     child = subprocess.Popen(
         on_core(core, command),
         env=environment,
