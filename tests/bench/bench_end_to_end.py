@@ -13,8 +13,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import cv2
 import grpc.aio
 import httpx2 as httpx
+import numpy as np
 
 from lookalike.encoder.v1 import encoder_service_pb2, encoder_service_pb2_grpc
 from lookalike.search.v1 import (
@@ -105,7 +107,7 @@ def _ratio(above: Result, below: Result) -> float:
 
 
 async def _fill(channel: grpc.aio.Channel) -> None:
-    """Write each picture some times; what is searched is a hundredfold of what is encoded."""
+    """Write many different cuts of a few pictures."""
     collections = collection_service_pb2_grpc.CollectionServiceStub(channel)
     field = collection_pb2.VectorField(encoder=ENCODER)
     await collections.CreateCollection(
@@ -122,10 +124,24 @@ async def _fill(channel: grpc.aio.Channel) -> None:
                     entity_pb2.Entity(
                         item=f"{number}/{index}", content=content_pb2.Content(image=file)
                     )
-                    for index, file in enumerate(images())
+                    for index, file in enumerate(_cuts(number))
                 ],
             )
         )
+
+
+def _cuts(number: int) -> list[bytes]:
+    """Return each picture without some of its border, the same for the same number."""
+    chance = np.random.default_rng(number)
+    files = []
+    for file in images():
+        picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise ValueError("not a picture")
+        height, width = picture.shape[:2]
+        top, left = (int(chance.integers(1, side // 3)) for side in (height, width))
+        files.append(cv2.imencode(".jpg", picture[top:, left:])[1].tobytes())
+    return files
 
 
 def _encoding(channel: grpc.aio.Channel) -> Call:
