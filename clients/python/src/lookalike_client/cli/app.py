@@ -92,5 +92,5 @@ def main() -> None:
         message, code = explain(error)
     else:
         return
-    complaints.print(f"lookalike: {message}", markup=False, soft_wrap=True)
+    complaints.print(f"lookalike: {message}", soft_wrap=True)
     sys.exit(code)

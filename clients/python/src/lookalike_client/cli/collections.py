@@ -11,6 +11,7 @@ from lookalike_client.cli.session import (
     Output,
     OutputOption,
     console,
+    printable,
     session_of,
     show,
     state_word,
@@ -82,7 +83,7 @@ def _table(collections: list[collection_pb2.Collection]) -> Table:
             f"{each.entity_count:,}",
             "\n".join(_field(field) for field in each.vector_fields),
             each.backend,
-            each.description,
+            printable(each.description),
         )
     return table
 

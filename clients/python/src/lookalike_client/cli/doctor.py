@@ -48,7 +48,7 @@ def doctor(context: typer.Context) -> None:
     if findings.servers:
         console.print(_limits_table(findings))
     for problem in findings.problems:
-        console.print(f"✗ {problem}", markup=False, soft_wrap=True)
+        console.print(f"✗ {problem}", soft_wrap=True)
     if not findings.problems:
         console.print("all is well")
     reached = len(findings.servers) == len(get_args(Service))

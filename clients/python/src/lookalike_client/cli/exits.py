@@ -6,6 +6,7 @@
 """
 
 import enum
+import re
 
 import grpc
 
@@ -13,6 +14,7 @@ from lookalike_client.errors import (
     AccessError,
     DeadlineError,
     LookalikeError,
+    NotFoundError,
     ServerError,
     UnavailableError,
 )
@@ -38,9 +40,16 @@ class CommandError(Exception):
 
 def explain(error: LookalikeError) -> tuple[str, ExitCode]:
     """One line for people and an exit code, for an error that a service or gRPC gave."""
+    if error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
+        hint = "is that the right address? `lookalike doctor` looks closer"
+        return f"another program, or release, answers there: {error.brief()} - {hint}", (
+            ExitCode.REFUSED
+        )
     if error.code is grpc.StatusCode.UNIMPLEMENTED:
         return f"this server cannot do that yet: {error.brief()}", ExitCode.REFUSED
     match error:
+        case NotFoundError(resource=resource) if re.fullmatch("collections/[^/]+", resource):
+            return f"{error.brief()} - `lookalike collections list` shows all", ExitCode.REFUSED
         case ServerError():
             return f"the service failed: {error}", ExitCode.REFUSED
         case UnavailableError():

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from lookalike.ingest.v1 import job_pb2
 from lookalike_client.cli.exits import ExitCode
-from lookalike_client.cli.session import console, state_word
+from lookalike_client.cli.session import console, printable, state_word
 from lookalike_client.client import Client
 
 _FAILURES_SHOWN = 10
@@ -34,6 +34,8 @@ def follow(client: Client, job: job_pb2.Job) -> job_pb2.Job:
 def show_end(client: Client, job: job_pb2.Job) -> ExitCode:
     """Print one line about a final job, and its first failures; return the exit code for it."""
     console.print(summary(job), soft_wrap=True)
+    if job.counts.skipped:
+        console.print("skipped: what the collection takes no kind of, or what was not reached")
     if job.counts.failed:
         first = list(islice(client.job_failures(job.name), _FAILURES_SHOWN))
         console.print(failures_table(first))
@@ -61,7 +63,8 @@ def failures_table(failures: Sequence[job_pb2.JobFailure]) -> Table:
     """Items that failed, and why."""
     table = Table("item", "step", "why")
     for failure in failures:
-        table.add_row(failure.item or failure.source_uri, failure.step, failure.error.message)
+        item = printable(failure.item or failure.source_uri)
+        table.add_row(item, failure.step, printable(failure.error.message))
     return table
 
 
@@ -71,7 +74,7 @@ def _progress() -> Progress:
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.fields[of]}"),
         TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
         console=console,
     )

@@ -1,5 +1,6 @@
 """`lookalike ingest`: puts a file or a folder into a collection, showing how it goes."""
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -81,6 +82,8 @@ def _uri(path: Path) -> str:
 def _uploaded(client: Client, collection: str, path: Path) -> job_pb2.Job:
     """Send the bytes; return a job that works on them."""
     job = job_pb2.Job(collection=collection_name(collection))
+    if path.is_file() and not path.stat().st_size:
+        raise CommandError(f"{path} is empty", ExitCode.USAGE)
     if path.is_dir():
         with tempfile.TemporaryDirectory() as folder:
             archive = pack(path, Path(folder) / "files.zip")
@@ -89,7 +92,7 @@ def _uploaded(client: Client, collection: str, path: Path) -> job_pb2.Job:
         job.files.uris.append(client.upload(path))
     else:
         content = content_pb2.Content(asset=client.upload(path))
-        job.items.items.add(content=content, item=path.name, source_uri=path.as_uri())
+        job.items.items.add(content=content, item=_key(Path(path.name)), source_uri=path.as_uri())
     return job
 
 
@@ -100,11 +103,16 @@ def pack(folder: Path, archive: Path) -> Path:
         raise CommandError(f"no files in {folder}", ExitCode.USAGE)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for member in members:
-            info = zipfile.ZipInfo(member.relative_to(folder).as_posix(), _ZIP_TIME)
+            info = zipfile.ZipInfo(_key(member.relative_to(folder)), _ZIP_TIME)
             with member.open("rb") as source, packed.open(info, "w") as target:
                 while block := source.read(1 << 20):
                     target.write(block)
     return archive
+
+
+def _key(path: Path) -> str:
+    """The item key of a path, as the service makes it: bytes that are no UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _members(folder: Path) -> Iterator[Path]:

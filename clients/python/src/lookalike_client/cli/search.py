@@ -14,6 +14,7 @@ from lookalike_client.cli.session import (
     Output,
     OutputOption,
     complaints,
+    printable,
     session_of,
     show,
 )
@@ -55,9 +56,14 @@ def _content(image: Path | None, text: str | None) -> content_pb2.Content:
         raise CommandError("give either an image file or --text", ExitCode.USAGE)
     if text is not None:
         return content_pb2.Content(text=text)
-    if image is None or not image.is_file():
+    if image is None or not image.exists():
         raise CommandError(f"no such file: {image}", ExitCode.USAGE)
-    return content_pb2.Content(image=image.read_bytes())
+    if not image.is_file():
+        raise CommandError(f"{image} is no file - search with one image", ExitCode.USAGE)
+    data = image.read_bytes()
+    if not data:
+        raise CommandError(f"{image} is empty", ExitCode.USAGE)
+    return content_pb2.Content(image=data)
 
 
 def hits_table(reply: search_service_pb2.SearchResponse) -> Table:
@@ -72,8 +78,8 @@ def hits_table(reply: search_service_pb2.SearchResponse) -> Table:
             str(hit.rank),
             f"{hit.score:.4f}",
             f"{hit.distance:.4f}" if hit.HasField("distance") else "",
-            hit.entity.item or hit.entity.name.rpartition("/")[2],
-            ", ".join(f"{key}={value}" for key, value in hit.entity.attributes.items()),
+            printable(hit.entity.item or hit.entity.name.rpartition("/")[2]),
+            printable(", ".join(f"{k}={value}" for k, value in hit.entity.attributes.items())),
         )
     return table
 

@@ -14,9 +14,9 @@ from rich.console import Console, RenderableType
 
 from lookalike_client.client import Client
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 """Where results go."""
-complaints = Console(stderr=True, highlight=False)
+complaints = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """Where everything else goes."""
 
 
@@ -78,6 +78,11 @@ def show(
         console.print_json(data=MessageToDict(found))
     else:
         console.print_json(data=[MessageToDict(each) for each in found])
+
+
+def printable(text: str) -> str:
+    """The text as a terminal may get it: what only controls the terminal is written as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def state_word(name: str) -> str:

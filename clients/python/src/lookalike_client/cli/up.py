@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -85,7 +86,7 @@ async def run(options: SuiteOptions) -> None:
 
 
 def _report(line: str) -> None:
-    console.print(f"{time.strftime('%H:%M:%S')} {line}", markup=False, soft_wrap=True)
+    console.print(f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True)
 
 
 def _check_free(ports: Ports) -> None:
@@ -119,11 +120,21 @@ def _show_suite(options: SuiteOptions, pids: dict[str, int], seconds: float) -> 
         table.add_row(name, f"{HOST}:{getattr(ports, name)}", metrics, str(pids[name]))
     table.add_row("milvus", f"{HOST}:{ports.milvus}", "", str(pids["milvus"]))
     console.print(table)
-    console.print(f"API in a browser: http://{HOST}:{ports.gateway}/docs", markup=False)
+    if addresses := " ".join(_unusual_addresses(ports)):
+        console.print(f"for other commands: export {addresses}", soft_wrap=True)
+    console.print(f"API in a browser: http://{HOST}:{ports.gateway}/docs")
     with Client(encoder=f"{HOST}:{ports.encoder}", search=f"{HOST}:{ports.search}") as client:
-        console.print(f"encoders: {_encoders(client)}", markup=False, soft_wrap=True)
-        console.print(f"backend: {_backend(client)}", markup=False, soft_wrap=True)
-    console.print(f"ready after {seconds:.1f} s; Ctrl-C stops it", markup=False)
+        console.print(f"encoders: {_encoders(client)}", soft_wrap=True)
+        console.print(f"backend: {_backend(client)}", soft_wrap=True)
+    console.print(f"ready after {seconds:.1f} s; Ctrl-C stops it")
+
+
+def _unusual_addresses(ports: Ports) -> Iterator[str]:
+    """The settings by which other commands find services that are not where they usually are."""
+    for name in ("encoder", "search", "ingest", "gateway"):
+        port = getattr(ports, name)
+        if port != getattr(Ports(), name):
+            yield f"LOOKALIKE_{name.upper()}_ADDRESS={HOST}:{port}"
 
 
 def _encoders(client: Client) -> str:

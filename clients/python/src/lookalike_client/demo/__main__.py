@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from lookalike_client._names import DEFAULT_IMAGE_ENCODER
 from lookalike_client.cli.exits import CommandError, ExitCode, explain
@@ -83,7 +83,7 @@ def demo(
 
 
 def _say(line: str) -> None:
-    console.print(f"  {escape(line)}", soft_wrap=True)
+    console.print(f"  {line}", soft_wrap=True)
 
 
 class _Clock:
@@ -96,9 +96,8 @@ class _Clock:
         now = time.monotonic()
         took, total = now - self._lap, now - self._begun
         self._lap = now
-        console.print(
-            f"[bold]{escape(what)}[/bold] ({took:.1f} s, {total:.1f} s in all)", soft_wrap=True
-        )
+        times = f" ({took:.1f} s, {total:.1f} s in all)"
+        console.print(Text.assemble((what, "bold"), times), soft_wrap=True)
 
 
 def _install_models(folder: Path) -> None:
@@ -135,7 +134,7 @@ def _show(results: list[trial.Result], found: photos.PhotoSet, sheet: Path) -> N
 def _print_commands(heading: str, commands: Sequence[str]) -> None:
     console.print(heading)
     for command in commands:
-        console.print(f"  {command}", markup=False, soft_wrap=True)
+        console.print(f"  {command}", soft_wrap=True)
 
 
 def _wait_for_interrupt() -> None:
@@ -152,11 +151,11 @@ def main() -> None:
     try:
         app()
     except (CommandError, photos.NoPhotosError, suite.SuiteError) as error:
-        complaints.print(f"demo: {error}", markup=False, soft_wrap=True)
+        complaints.print(f"demo: {error}", soft_wrap=True)
         sys.exit(ExitCode.REFUSED)
     except LookalikeError as error:
         message, code = explain(error)
-        complaints.print(f"demo: {message}", markup=False, soft_wrap=True)
+        complaints.print(f"demo: {message}", soft_wrap=True)
         sys.exit(code)
 
 

@@ -5,7 +5,6 @@ folders by category). They are fetched as data and never become part of this pro
 """
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import tarfile
@@ -73,11 +72,27 @@ def _fetch_stamps(folder: Path, say: Callable[[str], None]) -> bool:
 def _download(work: Path) -> bool:
     if _apt_get("download", _PACKAGE, folder=work):
         return True
-    # The lists of packages may be missing, as in a fresh container.
-    return os.geteuid() == 0 and _apt_get("update") and _apt_get("download", _PACKAGE, folder=work)
+    # The lists of packages may be missing, as in a fresh container: fetch them here, not there.
+    here = _private_state(work / "apt")
+    return _apt_get(*here, "update", folder=work) and _apt_get(
+        *here, "download", _PACKAGE, folder=work
+    )
 
 
-def _apt_get(*arguments: str, folder: Path | None = None) -> bool:
+def _private_state(folder: Path) -> list[str]:
+    """Options with which apt-get keeps its lists below the folder; that needs no root."""
+    for name in ("state/lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    options = (
+        f"Dir::State={folder / 'state'}",
+        "Dir::State::status=/var/lib/dpkg/status",
+        f"Dir::Cache={folder / 'cache'}",
+        "APT::Sandbox::User=",  # another user could not write here
+    )
+    return [word for option in options for word in ("-o", option)]
+
+
+def _apt_get(*arguments: str, folder: Path) -> bool:
     command = ["apt-get", "-qq", "-o", "Acquire::Retries=2", *arguments]
     ended = subprocess.run(command, cwd=folder, capture_output=True, check=False)  # noqa: S603 - fixed words
     return ended.returncode == 0

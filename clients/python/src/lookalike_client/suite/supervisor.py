@@ -28,6 +28,8 @@ class Patience:
 
     poll: timedelta = timedelta(milliseconds=100)
     """Between two questions whether a program is ready."""
+    unremarkable: timedelta = timedelta(seconds=15)
+    """For all programs to become ready, before it is said which are not, and why."""
     ready: timedelta = timedelta(minutes=2)
     """For all programs to become ready at the start."""
     stop: timedelta = timedelta(seconds=25)
@@ -104,6 +106,7 @@ class Supervisor:
     ) -> None:
         ready = asyncio.create_task(self._all_ready())
         given_up = asyncio.create_task(_set(until))
+        remark = asyncio.create_task(self._remark())
         try:
             done, _ = await asyncio.wait(
                 {ready, given_up, *keepers},
@@ -113,12 +116,21 @@ class Supervisor:
         finally:
             ready.cancel()
             given_up.cancel()
+            remark.cancel()
         for task in done:
             task.result()  # a keeper ends only by raising
         if not done:
-            late = [child for child in self._children if not child.ready.is_set()]
-            names = ", ".join(child.program.name for child in late)
-            raise StartFailedError(f"not ready in time: {names}; see {late[0].log}")
+            raise StartFailedError(f"not ready in time: {self._late()}")
+
+    def _late(self) -> str:
+        """Which programs are not ready, and what the first of them wrote last."""
+        late = [child for child in self._children if not child.ready.is_set()]
+        names = ", ".join(child.program.name for child in late)
+        return "\n".join([f"{names}; {late[0].log} ends with", *_tail(late[0].log, 2)])
+
+    async def _remark(self) -> None:
+        await asyncio.sleep(self._patience.unremarkable.total_seconds())
+        self._report(f"still waiting for {self._late()}")
 
     async def _all_ready(self) -> None:
         for child in self._children:
