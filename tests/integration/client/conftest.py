@@ -128,8 +128,9 @@ class FakeSuite(
             refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED", message, "top_k")
         if request.queries[0].min_score > 0.9:
             return search_service_pb2.SearchResponse(abstained=True, best_score=0.5)
+        item = "[/b]\x1b[31m:cat:.png" if "odd-names" in request.collection else "cats/tom.png"
         hit = search_service_pb2.Hit(
-            entity=entity_pb2.Entity(name=f"{request.collection}/entities/e1", item="cats/tom.png"),
+            entity=entity_pb2.Entity(name=f"{request.collection}/entities/e1", item=item),
             score=0.75,
             distance=0.25,
             rank=1,

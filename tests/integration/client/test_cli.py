@@ -1,6 +1,7 @@
 """The `lookalike` command against real gRPC servers."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -48,6 +49,20 @@ def test_search_needs_one_thing_to_search_with(lookalike: Command) -> None:
     ended = lookalike("search")
     assert ended.code == 2
     assert ended.complaints == "lookalike: give either an image file or --text\n"
+
+
+@pytest.mark.parametrize("name", ["no.png", "folder", "empty.png"])
+def test_search_says_what_is_no_image_file(lookalike: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.png").touch()
+    ended = lookalike("search", str(tmp_path / name))
+    assert ended.code == 2
+    assert str(tmp_path / name) in ended.complaints
+
+
+def test_names_cannot_write_on_the_terminal(lookalike: Command, photo: Path) -> None:
+    ended = lookalike("search", str(photo), "-c", "odd-names")
+    assert "[/b]\\x1b[31m:cat:.png" in ended.output
 
 
 def test_a_refusal_is_one_line(lookalike: Command, photo: Path) -> None:
@@ -113,6 +128,23 @@ def test_a_file_is_sent_as_an_item(lookalike: Command, suite: "FakeSuite", photo
     (item,) = suite.jobs[0].items.items
     assert item.item == "photo.png"
     assert suite.uploads[item.content.asset.removeprefix("assets/")] == photo.read_bytes()
+
+
+def test_names_that_are_no_utf8_are_sent_escaped(
+    lookalike: Command, suite: "FakeSuite", tmp_path: Path
+) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/bad\xff.png")).write_bytes(b"photo")
+    assert lookalike("ingest", str(tmp_path), "--upload").code == 0
+    (asset,) = suite.jobs[0].files.uris
+    sent = zipfile.ZipFile(BytesIO(suite.uploads[asset.removeprefix("assets/")]))
+    assert sent.namelist() == ["bad\\xff.png"]
+
+
+def test_an_empty_file_is_not_sent(lookalike: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty.zip").touch()
+    ended = lookalike("ingest", str(tmp_path / "empty.zip"), "--upload")
+    assert (ended.code, ended.output) == (2, "")
+    assert "empty.zip is empty" in ended.complaints
 
 
 def test_ingest_need_not_wait(lookalike: Command, tmp_path: Path) -> None:

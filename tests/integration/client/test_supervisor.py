@@ -100,15 +100,18 @@ async def test_a_program_that_is_never_ready_is_named(tmp_path: Path) -> None:
     ports = Ports.free()
     deaf = Program(
         name="deaf",
-        command=(sys.executable, "-c", "import signal; signal.pause()"),
+        command=(sys.executable, "-uc", "import signal; print('no ears'); signal.pause()"),
         probe=probes.tcp(ports.search),
         environment=os.environ,
     )
-    patience = Patience(ready=timedelta(seconds=0.5), poll=timedelta(milliseconds=20))
-    supervisor = Supervisor([deaf], log_dir=tmp_path, report=print, patience=patience)
-    with pytest.raises(StartFailedError, match="not ready in time: deaf"):
+    patience = Patience(unremarkable=timedelta(seconds=1), ready=timedelta(seconds=2))
+    reports: list[str] = []
+    supervisor = Supervisor([deaf], log_dir=tmp_path, report=reports.append, patience=patience)
+    with pytest.raises(StartFailedError, match=r"not ready in time: deaf[\s\S]*no ears"):
         async with supervisor.running():
             pytest.fail("it was never ready")
+    log = tmp_path / "deaf.log"
+    assert reports == [f"still waiting for deaf; {log} ends with\nno ears"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")

@@ -67,5 +67,14 @@ def test_errors_can_be_kept_in_sets() -> None:
 def test_the_exit_code_tells_unreachable_from_refused() -> None:
     away = LookalikeError.from_status(status(grpc.StatusCode.UNAVAILABLE))
     assert explain(away)[1] is ExitCode.UNREACHABLE
-    refused = LookalikeError.from_status(status(grpc.StatusCode.UNIMPLEMENTED))
+    reason = error_details_pb2.ErrorInfo(reason="NOT_IMPLEMENTED", domain="lookalike")
+    refused = LookalikeError.from_status(status(grpc.StatusCode.UNIMPLEMENTED, reason))
     assert explain(refused) == ("this server cannot do that yet: it failed", ExitCode.REFUSED)
+
+
+def test_what_does_not_explain_itself_comes_with_a_hint() -> None:
+    resource = error_details_pb2.ResourceInfo(resource_name="collections/none")
+    missing = LookalikeError.from_status(status(grpc.StatusCode.NOT_FOUND, resource))
+    assert "`lookalike collections list`" in explain(missing)[0]
+    stranger = LookalikeError.from_status(status(grpc.StatusCode.UNIMPLEMENTED))
+    assert "no such service answers there" in explain(stranger)[0]

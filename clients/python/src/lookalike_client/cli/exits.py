@@ -40,27 +40,31 @@ class CommandError(Exception):
 
 def explain(error: LookalikeError) -> tuple[str, ExitCode]:
     """One line for people and an exit code, for an error that a service or gRPC gave."""
-    if error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
-        hint = "is that the right address? `lookalike doctor` looks closer"
-        return f"another program, or release, answers there: {error.brief()} - {hint}", (
-            ExitCode.REFUSED
-        )
-    if error.code is grpc.StatusCode.UNIMPLEMENTED:
-        return f"this server cannot do that yet: {error.brief()}", ExitCode.REFUSED
+    unheard = isinstance(error, UnavailableError | DeadlineError)
+    return _in_words(error), ExitCode.UNREACHABLE if unheard else ExitCode.REFUSED
+
+
+def _in_words(error: LookalikeError) -> str:
+    said = error.brief()
     match error:
+        case LookalikeError(code=grpc.StatusCode.UNIMPLEMENTED, reason=""):
+            line = f"no such service answers there: {said} - `lookalike doctor` looks closer"
+        case LookalikeError(code=grpc.StatusCode.UNIMPLEMENTED):
+            line = f"this server cannot do that yet: {said}"
         case NotFoundError(resource=resource) if re.fullmatch("collections/[^/]+", resource):
-            return f"{error.brief()} - `lookalike collections list` shows all", ExitCode.REFUSED
+            line = f"{said} - `lookalike collections list` shows all"
         case ServerError():
-            return f"the service failed: {error}", ExitCode.REFUSED
+            line = f"the service failed: {error}"
         case UnavailableError():
             hint = "is it running? `lookalike up` starts a suite, `lookalike doctor` looks closer"
-            return f"cannot reach the service: {unreachable(error)} - {hint}", ExitCode.UNREACHABLE
+            line = f"cannot reach the service: {unreachable(error)} - {hint}"
         case DeadlineError():
-            return f"no answer in time: {error.brief()} - try `--timeout`", ExitCode.UNREACHABLE
+            line = f"no answer in time: {said} - try `--timeout`"
         case AccessError():
-            return f"not allowed: {error.brief()} - see `--token-file`", ExitCode.REFUSED
+            line = f"not allowed: {said} - see `--token-file`"
         case _:
-            return error.brief(), ExitCode.REFUSED
+            line = said
+    return line
 
 
 def unreachable(error: LookalikeError) -> str:
