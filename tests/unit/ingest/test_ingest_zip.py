@@ -101,6 +101,11 @@ def test_names_that_point_outside(name: str) -> None:
     assert member.name == name
 
 
+def test_a_colon_alone_makes_no_drive() -> None:
+    (member,) = listed(make_zip({"12:30.png": b"x"}))
+    assert member.problem is None
+
+
 def test_what_cannot_be_read_is_said_of_the_member_alone() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -219,7 +219,8 @@ def _checked(member: Member, limits: ArchiveLimits) -> Member:
 
 def _name_problem(name: str) -> LookalikeError | None:
     parts = name.replace("\\", "/").split("/")
-    if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in name:
+    drive = parts[0][1:2] == ":"
+    if ".." in parts or parts[0] == "" or drive or "\0" in name:
         return UnsafeArchiveError("the name of this member points outside of the archive")
     if name.lower().endswith(".zip"):
         return UnsafeArchiveError("archives in archives are not unpacked")
