@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 import pytest
+import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lookalike.type.v1 import server_info_service_pb2 as info_pb2
@@ -117,30 +116,25 @@ async def test_messages_have_a_largest_size(start: Start) -> None:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with one self-signed certificate, good for both sides."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl program")
+    """Return a folder with an authority's certificate and a pair of it, good for both sides."""
     folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    authority = trustme.CA()
+    pair = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    pair.private_key_pem.write_to_path(folder / "key.pem")
+    for pem in pair.cert_chain_pems:
+        pem.write_to_path(folder / "cert.pem", append=True)
     return folder
 
 
 async def test_mutual_tls(start: Start, certificates: Path) -> None:
+    authority = certificates / "ca.pem"
     certificate, key = certificates / "cert.pem", certificates / "key.pem"
-    server = TlsSettings(certificate=certificate, key=key, client_ca=certificate)
-    known = ClientTlsSettings(ca=certificate, certificate=certificate, key=key)
+    server = TlsSettings(certificate=certificate, key=key, client_ca=authority)
+    known = ClientTlsSettings(ca=authority, certificate=certificate, key=key)
     async with start(loopback(0).model_copy(update={"tls": known}), tls=server) as running:
         assert await running.call("unary") == 1
-    stranger = ClientTlsSettings(ca=certificate)
+    stranger = ClientTlsSettings(ca=authority)
     async with start(loopback(0).model_copy(update={"tls": stranger}), tls=server) as running:
         failure = await running.failure("unary", timeout=2)
         assert failure.code() in {
