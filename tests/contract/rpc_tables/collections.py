@@ -1,0 +1,287 @@
+"""CollectionService and EntityService."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from lookalike.search.v1 import collection_pb2, collection_service_pb2, entity_pb2
+from lookalike.search.v1 import entity_service_pb2 as pb
+from lookalike.type.v1 import content_pb2, outcome_pb2, vector_pb2
+from lookalike_common.errors import Code
+from tests.contract.rpc_tables.encoder import IMAGE, TEXT, bomb, photo
+from tests.contract.rpc_tables.rows import (
+    Answers,
+    Outcome,
+    Refuses,
+    RefusesItem,
+    Row,
+    invalid,
+    later,
+    mismatch,
+    missing,
+)
+from tests.support.search_client import Attribute, dense, entity, plain_field
+
+PHOTOS: Final = "collections/table-photos"
+"""Bound to the encoder of pictures; jobs write into it."""
+TEXTS: Final = "collections/table-texts"
+"""Bound to the encoder of texts; holds `cat` and `car`."""
+PLAIN: Final = "collections/table-plain"
+"""Vectors of three dimensions, `e0` to `e5`, which rows leave as they are."""
+WRITTEN: Final = "collections/table-written"
+"""As PLAIN; rows write and delete in it."""
+DOOMED: Final = "collections/table-doomed"
+NONE: Final = "collections/none"
+
+VectorField = collection_pb2.VectorField
+Content = content_pb2.Content
+NAN: Final = vector_pb2.Vector(
+    dense=vector_pb2.DenseVector(data=np.array([1, math.nan, 0], "<f4").tobytes())
+)
+
+
+def plain_entities(collection: str) -> list[entity_pb2.Entity]:
+    """Return what PLAIN and WRITTEN hold."""
+    return [
+        entity(
+            collection,
+            f"e{number}",
+            *(1, number, 0),
+            item=f"item{number // 2}",
+            attributes={"price": number, "color": "red" if number % 2 else "blue"},
+        )
+        for number in range(6)
+    ]
+
+
+def create(
+    collection_id: str, *fields: VectorField, **rest: Any
+) -> collection_service_pb2.CreateCollectionRequest:
+    return collection_service_pb2.CreateCollectionRequest(
+        collection_id=collection_id,
+        collection=collection_pb2.Collection(vector_fields=fields, **rest),
+    )
+
+
+def _creation(name: str, outcome: Outcome, *fields: VectorField, **rest: Any) -> Row:
+    return Row(
+        "CollectionService.CreateCollection", name, create("t-new", *fields, **rest), outcome
+    )
+
+
+CREATE: Final = [
+    Row(
+        "CollectionService.CreateCollection",
+        "bound to an encoder",
+        create("table-bound", VectorField(encoder=IMAGE.removesuffix("@1"))),
+        Answers(
+            lambda reply: (
+                (reply.vector_fields[0].encoder, reply.vector_fields[0].dimensions) == (IMAGE, 1280)
+                and len(reply.vector_fields[0].encoder_fingerprint) == 64
+                and reply.state == collection_pb2.Collection.STATE_READY
+            )
+        ),
+    ),
+    Row(
+        "CollectionService.CreateCollection",
+        "the id is taken",
+        create("table-plain", plain_field()),
+        Refuses(Code.ALREADY_EXISTS, "RESOURCE_EXISTS", "collection_id", PLAIN),
+    ),
+    Row(
+        "CollectionService.CreateCollection",
+        "an id that is none",
+        create("Not An Id", plain_field()),
+        invalid("collection_id"),
+    ),
+    _creation("unknown encoder", missing("encoders/none"), VectorField(encoder="encoders/none")),
+    _creation(
+        "the encoder has other dimensions",
+        mismatch("collection.vector_fields[0].dimensions"),
+        VectorField(encoder=TEXT, dimensions=7),
+    ),
+    _creation("no vector field", invalid("")),
+    _creation(
+        "neither encoder nor dimensions",
+        invalid("collection.vector_fields[0]"),
+        VectorField(name="v"),
+    ),
+    _creation(
+        "a type of attributes that is none",
+        invalid("collection.attributes[0].type"),
+        plain_field(),
+        attributes=[Attribute(name="a")],
+    ),
+    _creation(
+        "binary vectors",
+        Refuses(
+            Code.FAILED_PRECONDITION,
+            "UNSUPPORTED_BY_BACKEND",
+            "collection.vector_fields[0].vector_kind",
+        ),
+        VectorField(
+            dimensions=64,
+            vector_kind=vector_pb2.VECTOR_KIND_BINARY,
+            metric=vector_pb2.METRIC_TANIMOTO,
+        ),
+    ),
+    _creation(
+        "words to look up",
+        later("collection.attributes[0].full_text"),
+        plain_field(),
+        attributes=[Attribute(name="a", type=Attribute.TYPE_STRING, full_text=True)],
+    ),
+    _creation(
+        "a partition key", later("collection.partition_key"), plain_field(), partition_key="a"
+    ),
+    _creation("a time to live", later("collection.ttl"), plain_field(), ttl={"seconds": 5}),
+    _creation(
+        "an attribute to encode",
+        later("collection.vector_fields[0].source_attribute"),
+        VectorField(encoder=TEXT, source_attribute="title"),
+    ),
+]
+
+COLLECTIONS: Final = [
+    Row(
+        "CollectionService.GetCollection",
+        "with entities",
+        collection_service_pb2.GetCollectionRequest(name=PLAIN),
+        Answers(lambda reply: (reply.name, reply.entity_count) == (PLAIN, 6)),
+    ),
+    Row(
+        "CollectionService.GetCollection",
+        "unknown",
+        collection_service_pb2.GetCollectionRequest(name=NONE),
+        missing(NONE),
+    ),
+    Row(
+        "CollectionService.GetCollection",
+        "no name",
+        collection_service_pb2.GetCollectionRequest(),
+        invalid("name"),
+    ),
+    Row(
+        "CollectionService.ListCollections",
+        "all",
+        collection_service_pb2.ListCollectionsRequest(),
+        Answers(lambda reply: {PHOTOS, TEXTS, PLAIN} <= {each.name for each in reply.collections}),
+    ),
+    Row(
+        "CollectionService.ListCollections",
+        "a damaged page token",
+        collection_service_pb2.ListCollectionsRequest(page_token="nonsense"),
+        invalid("page_token", "INVALID_PAGE_TOKEN"),
+    ),
+    Row(
+        "CollectionService.DeleteCollection",
+        "known",
+        collection_service_pb2.DeleteCollectionRequest(name=DOOMED),
+        Answers(lambda reply: reply.ByteSize() == 0),
+    ),
+    Row(
+        "CollectionService.DeleteCollection",
+        "unknown",
+        collection_service_pb2.DeleteCollectionRequest(name=NONE),
+        missing(NONE),
+    ),
+    Row(
+        "CollectionService.DeleteCollection",
+        "an old etag",
+        collection_service_pb2.DeleteCollectionRequest(name=PLAIN, etag="old"),
+        Refuses(Code.ABORTED, "ETAG_MISMATCH", "etag"),
+    ),
+]
+
+
+def upsert(collection: str, *entities: entity_pb2.Entity) -> pb.UpsertEntitiesRequest:
+    return pb.UpsertEntitiesRequest(collection=collection, entities=entities)
+
+
+def _refused_vector(name: str, vector: vector_pb2.Vector, outcome: Outcome) -> Row:
+    written = entity(WRITTEN, "bad")
+    written.vectors["vector"].CopyFrom(vector)
+    return Row("EntityService.UpsertEntities", name, upsert(WRITTEN, written), outcome)
+
+
+def _refused_content(name: str, content: Content, reason: str) -> Row:
+    written = entity_pb2.Entity(item="bad", content=content)
+    return Row(
+        "EntityService.UpsertEntities",
+        name,
+        upsert(PHOTOS, written),
+        RefusesItem(reason, "entities[0].content"),
+    )
+
+
+UPSERT: Final = [
+    Row(
+        "EntityService.UpsertEntities",
+        "vectors",
+        upsert(WRITTEN, entity(WRITTEN, "new", 1, 2, 3, attributes={"price": 7})),
+        Answers(
+            lambda reply: (
+                reply.results[0].entity.name == f"{WRITTEN}/entities/new"
+                and reply.results[0].entity.outcome == outcome_pb2.OUTCOME_CREATED
+                and reply.consistency_token
+            )
+        ),
+    ),
+    Row(
+        "EntityService.UpsertEntities",
+        "the same again",
+        upsert(PLAIN, plain_entities(PLAIN)[0]),
+        Answers(lambda reply: reply.results[0].entity.outcome == outcome_pb2.OUTCOME_UNCHANGED),
+    ),
+    Row(
+        "EntityService.UpsertEntities",
+        "unknown collection",
+        upsert(NONE, entity(NONE, "e", 1, 0, 0)),
+        missing(NONE),
+    ),
+    Row("EntityService.UpsertEntities", "none", upsert(WRITTEN), invalid("entities")),
+    Row(
+        "EntityService.UpsertEntities",
+        "too many",
+        upsert(WRITTEN, *[entity_pb2.Entity()] * 1001),
+        invalid("entities"),
+    ),
+    _refused_vector(
+        "wrong dimension",
+        dense(1, 2),
+        RefusesItem(
+            "ENCODER_MISMATCH", "entities[0].vectors.vector", code=Code.FAILED_PRECONDITION
+        ),
+    ),
+    _refused_vector("NaN", NAN, RefusesItem("INVALID_FIELD", "entities[0].vectors.vector")),
+    _refused_vector(
+        "a zero vector", dense(0, 0, 0), RefusesItem("INVALID_FIELD", "entities[0].vectors.vector")
+    ),
+    _refused_content("not an image", Content(image=b"no picture"), "UNSUPPORTED_MEDIA"),
+    _refused_content("a truncated image", Content(image=photo()[:-500]), "INVALID_CONTENT"),
+    _refused_content("a bomb", Content(image=bomb()), "LIMIT_EXCEEDED"),
+    _refused_content("a text among pictures", Content(text="a"), "WRONG_MODALITY"),
+    Row(
+        "EntityService.UpsertEntities",
+        "0 bytes",
+        upsert(PHOTOS, entity_pb2.Entity(item="bad", content=Content(image=b""))),
+        invalid("entities[0].content.image"),
+    ),
+    Row(
+        "EntityService.UpsertEntities",
+        "an attribute of another type",
+        upsert(WRITTEN, entity(WRITTEN, "bad", 1, 0, 0, attributes={"price": "cheap"})),
+        RefusesItem("INVALID_FIELD", "entities[0].attributes.price"),
+    ),
+    Row(
+        "EntityService.UpsertEntities",
+        "content without an encoder",
+        upsert(WRITTEN, entity(WRITTEN, "bad", text_content="a")),
+        RefusesItem("INVALID_FIELD", "entities[0].vectors.vector"),
+    ),
+]
+
+ROWS: Final = [*CREATE, *COLLECTIONS, *UPSERT]
