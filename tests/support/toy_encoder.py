@@ -21,6 +21,7 @@ from lookalike_common.testing import server_settings
 DIMENSIONS: Final = 26
 TEXT: Final = "encoders/toy-text@1"
 IMAGE: Final = "encoders/toy-image@1"
+MODALITIES: Final = {TEXT: content_pb2.MODALITY_TEXT, IMAGE: content_pb2.MODALITY_IMAGE}
 SERVICE: Final = "lookalike.encoder.v1.EncoderService"
 
 
@@ -57,6 +58,7 @@ class ToyEncoder:
         return encoder_pb2.Encoder(
             name=name,
             operations=[encoder_pb2.Encoder.OPERATION_ENCODE],
+            modalities=[MODALITIES[name]],
             dimensions=DIMENSIONS,
             vector_kind=vector_pb2.VECTOR_KIND_DENSE,
             metric=vector_pb2.METRIC_COSINE,

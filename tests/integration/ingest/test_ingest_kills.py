@@ -13,6 +13,7 @@ import pytest
 from lookalike.asset.v1 import asset_service_pb2
 from lookalike.ingest.v1 import ingest_service_pb2 as pb
 from lookalike.ingest.v1 import job_pb2
+from lookalike.search.v1 import entity_pb2
 from lookalike_common.channels import open_channel
 from lookalike_common.testing import assert_eventually, loopback
 from tests.support.ingest_peers import COLLECTION, Peers
@@ -34,6 +35,10 @@ async def test_jobs_survive_kill_9_at_any_moment(peers: Peers, root: Path, tmp_p
     (root / "bad.png").write_bytes(b"no picture")
     (root / "x.zip").write_bytes(make_zip({f"{n}.png": png(5000 + n) for n in range(50)}))
     given = [(f"given-{n}", png(9000 + n)) for n in range(30)]
+    for number in range(300):  # of an earlier job, when the photos had two parts
+        name = f"{COLLECTION}/entities/stale-{number}"
+        stale = entity_pb2.Entity(name=name, item=f"{number}.png", generation=7)
+        peers.entities["", name] = stale
     async with victim(peers, root, tmp_path / "data") as service:
         killer = Killer(service, peers)
         async with open_channel(loopback(service.port)) as channel:

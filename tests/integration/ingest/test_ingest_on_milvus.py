@@ -1,0 +1,246 @@
+"""Ingest with the real search service on Milvus: nothing stale stays, no encoder is confused."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from pydantic import ByteSize
+
+from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
+from lookalike.search.v1 import collection_pb2
+from lookalike.type.v1 import content_pb2
+from lookalike_common.channels import open_channel
+from lookalike_common.errors import Code, EncoderMismatchError, LookalikeError
+from lookalike_common.ids import entity_id
+from lookalike_common.server import GrpcServer
+from lookalike_common.status import error_from_status
+from lookalike_common.testing import loopback, running
+from lookalike_ingest.adapters.search_client import SearchClient as SearchAdapter
+from lookalike_ingest.app import build as build_ingest
+from lookalike_ingest.entities import Collection, EntityStore, EntityWrite, StoredEntity, Sweep
+from lookalike_ingest.job import Outcome
+from lookalike_ingest.patience import Backoff, Patience
+from lookalike_ingest.settings import AssetSettings, IngestSettings
+from lookalike_ingest.steps.write import WriteInput, WriteStep
+from lookalike_search.app import build as build_search
+from tests.integration.ingest.conftest import FAST, FINAL, SERVER
+from tests.integration.search.conftest import search_settings
+from tests.support.milvus_lite import MilvusLite
+from tests.support.search_client import SearchClient, by_text, dense, entity, failure
+from tests.support.toy_encoder import TEXT, ToyEncoder
+
+Answer = TypeVar("Answer")
+
+
+@pytest.fixture
+def toy_encoder() -> ToyEncoder:
+    return ToyEncoder()
+
+
+@pytest.fixture
+async def encoder_server(toy_encoder: ToyEncoder) -> AsyncIterator[GrpcServer]:
+    async with running(toy_encoder.server()) as server:
+        yield server
+
+
+@pytest.fixture
+async def search_server(
+    milvus_lite: MilvusLite, encoder_server: GrpcServer
+) -> AsyncIterator[GrpcServer]:
+    settings = search_settings(milvus_lite.uri, encoder_server.port)
+    async with running(build_search(settings)) as server:
+        yield server
+
+
+@pytest.fixture
+async def search(search_server: GrpcServer) -> AsyncIterator[SearchClient]:
+    async with open_channel(loopback(search_server.port)) as channel:
+        yield SearchClient(channel)
+
+
+@dataclass
+class Jobs:
+    """Runs jobs over texts."""
+
+    stub: ingest_service_pb2_grpc.IngestServiceAsyncStub
+
+    async def run(self, collection: str, **texts: str) -> job_pb2.Job:
+        """Ingest texts by their keys; return how the job ended."""
+        job = job_pb2.Job(collection=collection)
+        for key, text in texts.items():
+            job.items.items.add(item=key, content=content_pb2.Content(text=text))
+        created = await self.stub.CreateJob(ingest_service_pb2.CreateJobRequest(job=job))
+        watching = ingest_service_pb2.WatchJobRequest(name=created.name)
+        moves = [reply.job async for reply in self.stub.WatchJob(watching)]
+        assert moves[-1].state in FINAL
+        return moves[-1]
+
+
+@pytest.fixture
+async def jobs(
+    encoder_server: GrpcServer, search_server: GrpcServer, tmp_path: Path, prepared_engine: Path
+) -> AsyncIterator[Jobs]:
+    shutil.copy(prepared_engine, tmp_path)
+    settings = IngestSettings(
+        server=SERVER,
+        data_dir=tmp_path,
+        encoder=loopback(encoder_server.port),
+        search=loopback(search_server.port),
+        jobs=FAST,
+        assets=AssetSettings(min_free_bytes=ByteSize(0)),
+    )
+    async with (
+        running(build_ingest(settings)) as server,
+        open_channel(loopback(server.port)) as channel,
+    ):
+        yield Jobs(ingest_service_pb2_grpc.IngestServiceStub(channel))
+
+
+# --- an encoder whose fingerprint changed ------------------------------------------------------
+
+
+async def test_an_encoder_that_changed_is_refused_everywhere(
+    search: SearchClient, jobs: Jobs, toy_encoder: ToyEncoder
+) -> None:
+    name = await search.create(collection_pb2.VectorField(encoder=TEXT))
+    assert (await jobs.run(name, before="banana")).counts.created == 1
+    bound, changed = toy_encoder.fingerprints[TEXT], "cc" * 32
+    toy_encoder.fingerprints[TEXT] = changed
+
+    refused = [
+        await failure(search.search(name, by_text("banana"))),
+        await failure(search.upsert(name, entity(name, "e", text_content="cherry"))),
+    ]
+    job = await jobs.run(name, after="quince")
+    assert job.state == job_pb2.Job.STATE_FAILED
+    refused.append(error_from_status(job.error))
+    for error in refused:
+        assert (type(error), error.code) == (EncoderMismatchError, Code.FAILED_PRECONDITION)
+        assert bound in error.message
+        assert changed in error.message
+    assert await search.count(name) == 1
+
+    toy_encoder.fingerprints[TEXT] = bound
+    assert (await jobs.run(name, after="quince")).counts.created == 1
+
+
+# --- a document that shrank --------------------------------------------------------------------
+
+
+async def test_what_a_longer_document_left_goes_with_the_next_job(
+    search: SearchClient, jobs: Jobs
+) -> None:
+    name = await search.create(collection_pb2.VectorField(encoder=TEXT))
+    ids = [entity_id("doc", "whole", index) for index in range(4)]
+    older = [
+        entity(name, each, item="doc", text_content=text, generation=7)
+        for each, text in zip(ids, ("one", "two", "three", "four"), strict=True)
+    ]
+    await search.upsert(name, *older, entity(name, "other", item="docs", text_content="five"))
+    done = await jobs.run(name, doc="one alone")
+    assert (done.counts.updated, done.entities.removed) == (1, 3)
+    assert sorted(await search.listed(name)) == sorted([ids[0], "other"])
+    assert (await search.get(f"{name}/entities/{ids[0]}")).generation == done.generation
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+class Mortal:
+    """An `EntityStore` that writes in Milvus and ends with a certain call, done or not."""
+
+    def __init__(self, store: EntityStore, dies_at: int, *, done: bool) -> None:
+        self._store = store
+        self._left = dies_at
+        self._done = done
+
+    async def get_collection(self, name: str) -> Collection:
+        return await self._store.get_collection(name)
+
+    async def find_stored(self, collection: str, ids: Sequence[str]) -> Mapping[str, StoredEntity]:
+        return await self._store.find_stored(collection, ids)
+
+    async def upsert(
+        self, collection: str, entities: Sequence[EntityWrite]
+    ) -> Sequence[Outcome | LookalikeError]:
+        return await self._call(lambda: self._store.upsert(collection, entities))
+
+    async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
+        return await self._call(lambda: self._store.sweep(collection, sweeps))
+
+    async def _call(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        self._left -= 1
+        if self._left == 0 and not self._done:
+            raise KilledError
+        answer = await call()
+        if self._left == 0:
+            raise KilledError
+        return answer
+
+
+def parts(item: str, count: int, generation: int) -> list[EntityWrite]:
+    """Return a document of so many parts, whose contents are those of its generation."""
+    vector = dense(1, generation, 0).SerializeToString()
+    return [
+        EntityWrite(
+            id=entity_id(item, "chunks", index),
+            item=item,
+            index=index,
+            content_hash=f"{generation:064x}",
+            generation=generation,
+            vectors={"vector": vector},
+        )
+        for index in range(count)
+    ]
+
+
+async def write(store: EntityStore, collection: str, generation: int, count: int) -> None:
+    """Write two documents of so many parts."""
+
+    async def nothing(*_said: str) -> None:
+        pass
+
+    patience = Patience(Backoff(), on_wait=nothing, on_resume=nothing)
+    items = [parts(item, count, generation) for item in ("a", "b")]
+    await WriteStep(store).run(WriteInput(collection, generation, items), patience)
+
+
+STORED = ["generation", "item", "content_hash"]
+
+
+@pytest.mark.parametrize(("generation", "count"), [(20, 3), (30, 2)], ids=["resumed", "followed"])
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("dies_at", [1, 2, 3], ids=["parts", "sweep", "first parts"])
+async def test_a_document_that_shrank_leaves_nothing_when_its_writer_is_killed(
+    search: SearchClient,
+    search_server: GrpcServer,
+    *,
+    dies_at: int,
+    done: bool,
+    generation: int,
+    count: int,
+) -> None:
+    name = await search.create()
+    async with open_channel(loopback(search_server.port)) as channel:
+        store = SearchAdapter(channel)
+        await write(store, name, 10, count=5)
+        with pytest.raises(KilledError):
+            await write(Mortal(store, dies_at, done=done), name, 20, count=3)
+        first = await store.find_stored(name, [entity_id("a", "chunks", 0)])
+        committed = {each.generation for each in first.values()} == {20}
+        assert committed == (done and dies_at == 3), "the first part is the commit record"
+        await write(store, name, generation, count)
+    found = [
+        await search.get(f"{name}/entities/{each}", output_fields=STORED)
+        for each in await search.listed(name)
+    ]
+    assert Counter(each.item for each in found) == {"a": count, "b": count}
+    assert {each.generation for each in found} == {generation}
+    assert {each.content_hash for each in found} == {f"{generation:064x}"}
