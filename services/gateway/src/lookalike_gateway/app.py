@@ -77,7 +77,8 @@ def _info(settings: GatewaySettings) -> ServerInfoServicer:
 async def _unknown(request: Request, _error: Exception) -> Response:
     """Answer in our own shape what Starlette would answer in its own."""
     path = request.url.path[:200]
-    return error_response(NotFoundError("there is nothing here", resource_name=path))
+    message = "there is nothing here; the API is described at /docs"
+    return error_response(NotFoundError(message, resource_name=path))
 
 
 async def _defect(_request: Request, error: Exception) -> Response:
