@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,12 @@ class Suite:
                 return pid
         raise LookupError(program)
 
-    def client(self) -> Client:
+    def client(self, timeout: timedelta = timedelta(seconds=30)) -> Client:
         return Client(
             encoder=self.address("encoder"),
             search=self.address("search"),
             ingest=self.address("ingest"),
+            timeout=timeout,
         )
 
 
