@@ -201,6 +201,7 @@ from lookalike_common.settings import ServiceSettings
 
 class Settings(ServiceSettings):
     model_config = ServiceSettings.configured("LOOKALIKE_SAMPLE__")
+    names: tuple[str, ...] = ()
 
 
 @asynccontextmanager
@@ -278,6 +279,8 @@ async def test_config_prints_and_exits() -> None:
     [
         ({"SERVER__HOST": "0.0.0.0"}, "set auth.tokens_file, or insecure=true"),  # noqa: S104 - refused
         ({"SERVER__PORT": "x"}, "LOOKALIKE_SAMPLE__SERVER__PORT: Input should be a valid integer"),
+        ({"SERVER__PROT": "1"}, "LOOKALIKE_SAMPLE__SERVER__PROT: there is no such setting"),
+        ({"NAMES": "/photos"}, "LOOKALIKE_SAMPLE__NAMES: must be JSON"),
     ],
 )
 async def test_wrong_settings_are_told_and_end_with_2(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,8 @@ from typing import Protocol, TypeVar
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
 
 from lookalike_common.logs import set_up_logging
 from lookalike_common.settings import ServiceSettings, redacted
@@ -25,6 +28,10 @@ class Runnable(Protocol):
 
     async def run(self) -> None:
         """Serve until asked to stop, then drain."""
+
+
+class WrongSettingsError(Exception):
+    """The environment holds settings that are not valid; the message has a line for each."""
 
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -44,9 +51,9 @@ def run_service(
     """
     command = _parser(name).parse_args(argv).command
     try:
-        settings = settings_type()
-    except ValidationError as error:
-        sys.stderr.write(_explain(error, settings_type))
+        settings = read_settings(settings_type)
+    except WrongSettingsError as error:
+        sys.stderr.write(f"{error}\n")
         return 2
     if command == "config":
         sys.stdout.write(json.dumps(redacted(settings), indent=2, ensure_ascii=False) + "\n")
@@ -61,6 +68,19 @@ def run_service(
         _logger.exception("lookalike-%s ends", name)
         return 1
     return 0
+
+
+def read_settings(settings_type: type[Settings]) -> Settings:
+    """Return the settings that the environment gives. Raises WrongSettingsError."""
+    prefix = settings_type.model_config.get("env_prefix", "")
+    try:
+        return settings_type()
+    except ValidationError as error:
+        lines = _explain(error)
+    except SettingsError as error:  # the text of a list or a group is no JSON
+        name = re.search(r'field "(\w+)"', str(error))
+        lines = [f'{name[1].upper() if name else ""}: must be JSON; a list is ["one", "two"]']
+    raise WrongSettingsError("\n".join(["wrong settings:", *(prefix + line for line in lines)]))
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -80,11 +100,13 @@ async def _serve(settings: Settings, build: Build[Settings]) -> None:
         await service.run()
 
 
-def _explain(error: ValidationError, settings_type: type[ServiceSettings]) -> str:
+def _explain(error: ValidationError) -> list[str]:
     """Return one line per wrong setting, by the name of its variable, without its value."""
-    prefix = settings_type.model_config.get("env_prefix", "")
-    lines = [
-        f"{prefix}{'__'.join(str(part) for part in each['loc']).upper()}: {each['msg']}\n"
-        for each in error.errors(include_input=False, include_url=False)
-    ]
-    return "wrong settings:\n" + "".join(lines)
+    found = error.errors(include_input=False, include_url=False)
+    return [f"{'__'.join(map(str, each['loc'])).upper()}: {_in_words(each)}" for each in found]
+
+
+def _in_words(each: ErrorDetails) -> str:
+    if each["type"] == "extra_forbidden":
+        return "there is no such setting; `config` prints all"
+    return each["msg"]

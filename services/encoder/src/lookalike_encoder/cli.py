@@ -7,10 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pydantic import ValidationError
-
 from lookalike_common.errors import LookalikeError
-from lookalike_common.service_cli import run_service
+from lookalike_common.service_cli import WrongSettingsError, read_settings, run_service
 from lookalike_encoder.app import build, open_local_runtime
 from lookalike_encoder.catalogue import discover
 from lookalike_encoder.install.errors import InstallError, ModelFilesError
@@ -35,9 +33,9 @@ def _run_models(argv: Sequence[str]) -> int:
     """List, install, verify or remove models; 1 if any of them failed, 2 for wrong usage."""
     options = _models_parser().parse_args(argv)
     try:
-        settings = EncoderSettings()
-    except ValidationError as error:
-        return _complain(f"wrong settings: {error}", 2)
+        settings = read_settings(EncoderSettings)
+    except WrongSettingsError as error:
+        return _complain(str(error), 2)
     try:
         catalogue = discover(settings.manifest_dirs)
         chosen = [catalogue.find(name) for name in options.encoders] or list(catalogue.manifests)
