@@ -33,7 +33,9 @@ class RequestValidator:
             name = message.DESCRIPTOR.full_name
             raise InternalError(f"the rules of {name} cannot be evaluated: {error}") from error
         if found:
-            raise _as_error([_field_violation(each) for each in found])
+            violations = [_field_violation(each) for each in found]
+            # What names a field says more than a rule about the whole message.
+            raise _as_error(sorted(violations, key=lambda each: not each.field))
 
 
 def _as_error(violations: list[FieldViolation]) -> InvalidArgumentError:
