@@ -136,8 +136,8 @@ async def test_defects_are_logged_with_their_traceback(
     probe.act = act
     async with start() as running:
         await running.failure("unary")
-        await assert_eventually(lambda: caplog.records)
-    record = caplog.records[-1]
+        await assert_eventually(lambda: _access_lines(caplog))
+    record = _access_lines(caplog)[-1]
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], KeyError)
