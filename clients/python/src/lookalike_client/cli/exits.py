@@ -59,7 +59,7 @@ def _in_words(error: LookalikeError) -> str:
             hint = "is it running? `lookalike up` starts a suite, `lookalike doctor` looks closer"
             line = f"cannot reach the service: {unreachable(error)} - {hint}"
         case DeadlineError():
-            line = f"no answer in time: {said} - try `--timeout`"
+            line = f"no answer in time: {said} - try `--timeout`; `lookalike doctor` looks closer"
         case AccessError():
             line = f"not allowed: {said} - see `--token-file`"
         case _:
