@@ -1,7 +1,7 @@
-"""The README's own commands, run as a newcomer runs them, on the suite that they start.
+"""The READMEs' own commands, run as a newcomer runs them, on the suite that they start.
 
 A home folder of its own makes `~/photos` and `holiday.jpg` what they say. All that is changed in
-the text of a block is in `_adapted`.
+the text of a block is in `_adapted`, and the placeholders beside each call.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,19 @@ from lookalike_client.demo import edits, photos
 from lookalike_client.suite.ports import HOST, Ports
 from lookalike_client.suite.program import tethered
 from lookalike_common.testing import assert_eventually
-from tests.support.suite import MODELS, Ended, run
+from tests.support.suite import MODELS, run
 from tools.fetch_grpcurl import grpcurl
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-START, FILL_AND_SEARCH, CALL, CALL_OVER_HTTP = re.findall(
-    r"^```sh\n(.*?)^```",
-    README.partition("## Use it\n")[2],
-    re.MULTILINE | re.DOTALL,
-)
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def _blocks(readme: str) -> list[str]:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    return _BLOCK.findall(text.partition("## Use it\n")[2] or text)
+
+
+START, FILL_AND_SEARCH, CALL, CALL_OVER_HTTP = _blocks("README.md")
 ACTIVATE = START.partition("\n")[0]
 """What each terminal begins with."""
 HOLIDAY = "chelsea.png"
@@ -43,14 +47,17 @@ class Newcomer:
     ports: Ports
     photos: photos.PhotoSet
 
-    def shell(self, block: str, *, entity: str = "") -> list[str]:
+    def shell(self, block: str) -> list[str]:
         """The command that runs a block and ends with the first of its commands that fails."""
-        script = self._adapted(f"cd {self.home}\n{ACTIVATE}\n{block}").replace("<id>", entity)
+        script = self._adapted(f"cd {self.home}\n{ACTIVATE}\n{block}")
         return ["/bin/bash", "-euo", "pipefail", "-c", script]
 
-    def run(self, block: str, *, entity: str = "") -> str:
+    def run(self, block: str, placeholders: Mapping[str, str] | None = None) -> str:
         """Run a block; return what it printed."""
-        ended: Ended = run(*self.shell(block, entity=entity), **self.environment())
+        for placeholder, value in (placeholders or {}).items():
+            assert placeholder in block
+            block = block.replace(placeholder, value)
+        ended = run(*self.shell(block), **self.environment())
         assert ended.code == 0, ended.output + ended.complaints
         return ended.output
 
@@ -68,13 +75,14 @@ class Newcomer:
         }
 
     def _adapted(self, block: str) -> str:
-        base = self.ports.encoder - 1
-        return (
-            block.replace("source .venv/", f"source {sys.prefix}/")
-            .replace("lookalike up ", f"exec lookalike up --port-base {base} ")
-            .replace("localhost:50052", f"localhost:{self.ports.search}")
-            .replace("localhost:8080", f"localhost:{self.ports.gateway}")
-        )
+        start = f"exec lookalike up --port-base {self.ports.encoder - 1} "
+        block = block.replace("source .venv/", f"source {sys.prefix}/")
+        block = block.replace("lookalike up ", start)
+        usual = Ports()
+        for name in ("encoder", "search", "ingest", "gateway"):
+            here = rf"\1:{getattr(self.ports, name)}"
+            block = re.sub(rf"(localhost|127\.0\.0\.1):{getattr(usual, name)}\b", here, block)
+        return block
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +142,49 @@ def test_the_same_goes_over_grpc_and_http(newcomer: Newcomer) -> None:
     assert by_grpc[0]["entity"]["item"] == HOLIDAY
 
     entity = by_grpc[0]["entity"]["name"].rpartition("/")[2]
-    by_http = json.loads(newcomer.run(CALL_OVER_HTTP, entity=entity))["hits"]
+    by_http = json.loads(newcomer.run(CALL_OVER_HTTP, {"<id>": entity}))["hits"]
     assert len(by_http) == 5
     assert HOLIDAY not in {hit["entity"]["item"] for hit in by_http}
     assert {hit["entity"]["item"] for hit in by_grpc[1:]} & {
         hit["entity"]["item"] for hit in by_http
     }
+
+
+def _examples(service: str) -> str:
+    """The block of a service's README that calls it."""
+    (block,) = (each for each in _blocks(f"services/{service}/README.md") if "curl -" in each)
+    return block
+
+
+def test_examples_of_the_encoder(newcomer: Newcomer) -> None:
+    (result,) = json.loads(newcomer.run(_examples("encoder")))["results"]
+    assert '"values"' in json.dumps(result)
+
+
+def test_examples_of_search(newcomer: Newcomer) -> None:
+    answered = newcomer.run(_examples("search"))
+    assert '"OUTCOME_CREATED"' in answered
+    assert '"item": "1"' in answered
+
+
+@pytest.fixture
+def job(newcomer: Newcomer, printed: str) -> str:
+    """The id of the job that filled the collection."""
+    assert printed
+    [*_, job] = json.loads(newcomer.run("lookalike jobs list --collection photos --output json"))
+    return str(job["name"]).partition("/")[2]
+
+
+def test_examples_of_the_gateway(newcomer: Newcomer, job: str) -> None:
+    answered = newcomer.run(_examples("gateway"), {"JOB": job, "photo.jpg": "holiday.jpg"})
+    assert f'"item":"{HOLIDAY}"' in answered
+    assert '"state":"STATE_SUCCEEDED"' in answered
+
+
+def test_examples_of_ingest(newcomer: Newcomer, job: str) -> None:
+    folder = newcomer.photos.folder.as_uri()
+    answered = newcomer.run(
+        _examples("ingest"), {"file:///photos": folder, "jobs/…": f"jobs/{job}"}
+    )
+    assert '"STATE_PENDING"' in answered
+    assert '"STATE_SUCCEEDED"' in answered
