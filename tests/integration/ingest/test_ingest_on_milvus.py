@@ -27,7 +27,7 @@ from lookalike_ingest.entities import Collection, EntityStore, EntityWrite, Stor
 from lookalike_ingest.job import Outcome
 from lookalike_ingest.patience import Backoff, Patience
 from lookalike_ingest.settings import AssetSettings, IngestSettings
-from lookalike_ingest.steps.write import WriteInput, WriteStep
+from lookalike_ingest.steps.write import ItemWrite, WriteInput, WriteStep
 from lookalike_search.app import build as build_search
 from tests.integration.ingest.conftest import FAST, FINAL, SERVER
 from tests.integration.search.conftest import search_settings
@@ -201,14 +201,16 @@ def parts(item: str, count: int, generation: int) -> list[EntityWrite]:
     ]
 
 
-async def write(store: EntityStore, collection: str, generation: int, count: int) -> None:
+async def write(
+    store: EntityStore, collection: str, generation: int, count: int, *, replaces: bool = True
+) -> None:
     """Write two documents of so many parts."""
 
     async def nothing(*_said: str) -> None:
         pass
 
     patience = Patience(Backoff(), on_wait=nothing, on_resume=nothing)
-    items = [parts(item, count, generation) for item in ("a", "b")]
+    items = [ItemWrite(parts(item, count, generation), replaces) for item in ("a", "b")]
     await WriteStep(store).run(WriteInput(collection, generation, items), patience)
 
 
@@ -217,7 +219,9 @@ STORED = ["generation", "item", "content_hash"]
 
 @pytest.mark.parametrize(("generation", "count"), [(20, 3), (30, 2)], ids=["resumed", "followed"])
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("dies_at", [1, 2, 3], ids=["parts", "sweep", "first parts"])
+@pytest.mark.parametrize(
+    "dies_at", [1, 2, 3, 4], ids=["revocation", "parts", "sweep", "first parts"]
+)
 async def test_a_document_that_shrank_leaves_nothing_when_its_writer_is_killed(
     search: SearchClient,
     search_server: GrpcServer,
@@ -230,12 +234,14 @@ async def test_a_document_that_shrank_leaves_nothing_when_its_writer_is_killed(
     name = await search.create()
     async with open_channel(loopback(search_server.port)) as channel:
         store = SearchAdapter(channel)
-        await write(store, name, 10, count=5)
+        await write(store, name, 10, count=5, replaces=False)
         with pytest.raises(KilledError):
             await write(Mortal(store, dies_at, done=done), name, 20, count=3)
         first = await store.find_stored(name, [entity_id("a", "chunks", 0)])
-        committed = {each.generation for each in first.values()} == {20}
-        assert committed == (done and dies_at == 3), "the first part is the commit record"
+        (hash_now,) = {each.content_hash for each in first.values()}
+        untouched, committed = f"{10:064x}", f"{20:064x}"
+        assert (hash_now == untouched) == (not done and dies_at == 1), "else it would count as kept"
+        assert (hash_now == committed) == (done and dies_at == 4), "it is the commit record"
         await write(store, name, generation, count)
     found = [
         await search.get(f"{name}/entities/{each}", output_fields=STORED)

@@ -43,6 +43,7 @@ class EntityWrite:
     index: int
     """Its place among the parts of its item; 0 is written last."""
     content_hash: str
+    """Empty: the search service makes one, which is no item's."""
     generation: int
     vectors: Mapping[str, PackedVector]
     asset: str = ""

@@ -25,7 +25,7 @@ from lookalike_ingest.preparation import Preparation, Prepared
 from lookalike_ingest.steps.compare import Candidate, CompareInput, CompareStep, Difference
 from lookalike_ingest.steps.encode import EncodeError, EncodeInput, EncodeStep
 from lookalike_ingest.steps.step import JobFailedError
-from lookalike_ingest.steps.write import WriteError, WriteInput, WriteStep
+from lookalike_ingest.steps.write import ItemWrite, WriteError, WriteInput, WriteStep
 from lookalike_ingest.stopwatch import Stopwatch
 
 _IF_WRITTEN = {Difference.ABSENT: Outcome.CREATED, Difference.CHANGED: Outcome.UPDATED}
@@ -43,10 +43,19 @@ class BatchReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """An item that must be written."""
+
+    prepared: Prepared
+    replaces: bool
+    """Whether it is stored with another content."""
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """An item with the vectors of its parts, in their order."""
 
-    prepared: Prepared
+    changed: Changed
     vectors: Sequence[Mapping[str, PackedVector]]
 
 
@@ -130,14 +139,14 @@ class Pipeline:
         prepared: Sequence[Prepared],
         patience: Patience,
         report: BatchReport,
-    ) -> Sequence[Prepared]:
+    ) -> Sequence[Changed]:
         """Return the items that must be written; of a dry run, only their outcomes are noted."""
         candidates = [Candidate(each.entity_ids[0], each.content_hash) for each in prepared]
         with report.stopwatch.measure("write"):
             compared = await self._compare.run(
                 CompareInput(collection.name, job.generation, candidates), patience
             )
-        changed: list[Prepared] = []
+        changed: list[Changed] = []
         for each, difference in zip(prepared, compared.differences, strict=True):
             if difference is Difference.NONE:
                 report.results.append(ItemResult(each.item.ordinal, Outcome.UNCHANGED))
@@ -145,18 +154,19 @@ class Pipeline:
                 foretold = _IF_WRITTEN.get(difference, Outcome.UNCHANGED)
                 report.results.append(ItemResult(each.item.ordinal, foretold))
             else:
-                changed.append(each)
+                changed.append(Changed(each, difference is Difference.CHANGED))
         return changed
 
     async def _encode_all(
         self,
         job: Job,
         collection: Collection,
-        prepared: Sequence[Prepared],
+        changed: Sequence[Changed],
         patience: Patience,
         report: BatchReport,
     ) -> Sequence[Encoded]:
         """Encode all parts of all items in one go, while their originals are kept."""
+        prepared = [each.prepared for each in changed]
         contents = [part.content for each in prepared for part in each.parts]
 
         async def encode() -> Sequence[Mapping[str, PackedVector] | LookalikeError]:
@@ -170,7 +180,7 @@ class Pipeline:
             return ()
 
         results, _ = await gather_all([encode(), keep()])
-        return _share_out(job, prepared, results, report)
+        return _share_out(job, changed, results, report)
 
     async def _keep(self, job: Job, prepared: Prepared, patience: Patience) -> None:
         original = prepared.original
@@ -187,15 +197,18 @@ class Pipeline:
         report: BatchReport,
     ) -> None:
         batch = WriteInput(
-            collection.name, job.generation, [_entities(job, each) for each in encoded]
+            collection.name,
+            job.generation,
+            [ItemWrite(_entities(job, each), each.changed.replaces) for each in encoded],
         )
         with report.stopwatch.measure("write"):
             output = await self._write.run(batch, patience)
         report.removed += output.removed
         for each, result in zip(encoded, output.results, strict=True):
-            ordinal = each.prepared.item.ordinal
+            prepared = each.changed.prepared
+            ordinal = prepared.item.ordinal
             if isinstance(result, LookalikeError):
-                failure = WriteError(result, asset=_asset(job, each.prepared))
+                failure = WriteError(result, asset=_asset(job, prepared))
                 report.results.append(_failed(ordinal, failure))
             else:
                 report.results.append(ItemResult(ordinal, result.outcome, result.entities))
@@ -203,28 +216,29 @@ class Pipeline:
 
 def _share_out(
     job: Job,
-    prepared: Sequence[Prepared],
+    changed: Sequence[Changed],
     results: Sequence[Mapping[str, PackedVector] | LookalikeError],
     report: BatchReport,
 ) -> Sequence[Encoded]:
     """Give each item the vectors of its parts; an item with a refused part fails."""
     encoded: list[Encoded] = []
     start = 0
-    for each in prepared:
-        own = results[start : start + len(each.parts)]
-        start += len(each.parts)
+    for each in changed:
+        count = len(each.prepared.parts)
+        own = results[start : start + count]
+        start += count
         refused = next((result for result in own if isinstance(result, LookalikeError)), None)
         if refused is None:
             vectors = [result for result in own if not isinstance(result, LookalikeError)]
             encoded.append(Encoded(each, vectors))
         else:
-            failure = EncodeError(refused, asset=_asset(job, each))
-            report.results.append(_failed(each.item.ordinal, failure))
+            failure = EncodeError(refused, asset=_asset(job, each.prepared))
+            report.results.append(_failed(each.prepared.item.ordinal, failure))
     return encoded
 
 
 def _entities(job: Job, encoded: Encoded) -> Sequence[EntityWrite]:
-    prepared = encoded.prepared
+    prepared = encoded.changed.prepared
     return [
         EntityWrite(
             id=identifier,

@@ -1,12 +1,15 @@
 """Step 6: entities into the collection, so that at no moment anything stale can stay.
 
-First all parts of an item but the first, then older generations of the item are swept away, then
-its segment 0 as the commit record. A crash anywhere in between leaves the old segment 0, or none:
-the item counts as not written, and the next run repeats all of it.
+    revoke → later parts → sweep older generations → segment 0
+
+Segment 0 is the commit record: its content hash says that the whole item is stored. Where another
+content is to be replaced, that record is revoked first (the new vectors under no content's hash),
+for the next steps destroy what it vouches for. A crash anywhere in between leaves an item that
+counts as not written, whatever its source holds by then, and the next run repeats all of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.batching import cut
@@ -22,12 +25,22 @@ _MAX_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class ItemWrite:
+    """The entities of one item."""
+
+    parts: Sequence[EntityWrite]
+    """In their order, so the first one is segment 0."""
+    replaces: bool = False
+    """Whether a segment 0 with another content is stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class WriteInput:
-    """The entities of some items: for each item those of its parts, the first one first."""
+    """Some items to write."""
 
     collection: str
     generation: int
-    items: Sequence[Sequence[EntityWrite]]
+    items: Sequence[ItemWrite]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +74,37 @@ class WriteStep:
     async def run(self, batch: WriteInput, patience: Patience) -> WriteOutput:
         """Write items. Raises JobFailedError, such as when the collection is gone."""
         results: dict[int, Written | LookalikeError] = {}
+        await self._revoke(batch, results, patience)
         await self._write_later_parts(batch, results, patience)
         good = [index for index in range(len(batch.items)) if index not in results]
         removed = await self._sweep(batch, good, patience)
         outcomes = await self._upsert(
-            batch.collection, [batch.items[index][0] for index in good], patience
+            batch.collection, [batch.items[index].parts[0] for index in good], patience
         )
         for index, outcome in zip(good, outcomes, strict=True):
             if isinstance(outcome, LookalikeError):
                 results[index] = outcome
             else:
-                results[index] = Written(outcome, len(batch.items[index]))
+                results[index] = Written(outcome, len(batch.items[index].parts))
         return WriteOutput([results[index] for index in range(len(batch.items))], removed)
+
+    async def _revoke(
+        self,
+        batch: WriteInput,
+        results: dict[int, Written | LookalikeError],
+        patience: Patience,
+    ) -> None:
+        """Take back the commit records of items that are replaced; they stay searchable."""
+        await self._write_parts(
+            batch.collection,
+            [
+                (index, replace(item.parts[0], content_hash=""))
+                for index, item in enumerate(batch.items)
+                if item.replaces
+            ],
+            results,
+            patience,
+        )
 
     async def _write_later_parts(
         self,
@@ -80,19 +112,36 @@ class WriteStep:
         results: dict[int, Written | LookalikeError],
         patience: Patience,
     ) -> None:
-        """Write all segments but the first; an item of which one is refused is given up."""
-        owners = [
-            (index, entity) for index, entities in enumerate(batch.items) for entity in entities[1:]
-        ]
-        outcomes = await self._upsert(batch.collection, [entity for _, entity in owners], patience)
+        """Write all segments but the first."""
+        await self._write_parts(
+            batch.collection,
+            [
+                (index, part)
+                for index, item in enumerate(batch.items)
+                if index not in results
+                for part in item.parts[1:]
+            ],
+            results,
+            patience,
+        )
+
+    async def _write_parts(
+        self,
+        collection: str,
+        owners: Sequence[tuple[int, EntityWrite]],
+        results: dict[int, Written | LookalikeError],
+        patience: Patience,
+    ) -> None:
+        """Write parts by their items' indices; an item of which one is refused is given up."""
+        outcomes = await self._upsert(collection, [part for _, part in owners], patience)
         for (index, _), outcome in zip(owners, outcomes, strict=True):
             if isinstance(outcome, LookalikeError):
                 results.setdefault(index, outcome)
 
     async def _sweep(self, batch: WriteInput, indices: Sequence[int], patience: Patience) -> int:
         sweeps = [
-            Sweep(entities[0].item, batch.generation, [entities[0].id])
-            for entities in (batch.items[index] for index in indices)
+            Sweep(first.item, batch.generation, [first.id])
+            for first in (batch.items[index].parts[0] for index in indices)
         ]
         if not sweeps:
             return 0
