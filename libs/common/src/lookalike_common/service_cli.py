@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +12,6 @@ from typing import Protocol, TypeVar
 
 import uvloop
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from lookalike_common.logs import set_up_logging
@@ -46,8 +44,7 @@ def run_service(
 ) -> int:
     """Run the command line of service `name` (`encoder`); return the exit code.
 
-    0 after a graceful stop, 1 when the service could not start or run, 2 for wrong usage or
-    settings.
+    0 after a graceful stop, 1 if it could not start or run, 2 for wrong usage or settings.
     """
     command = _parser(name).parse_args(argv).command
     try:
@@ -72,14 +69,13 @@ def run_service(
 
 def read_settings(settings_type: type[Settings]) -> Settings:
     """Return the settings that the environment gives. Raises WrongSettingsError."""
-    prefix = settings_type.model_config.get("env_prefix", "")
     try:
         return settings_type()
     except ValidationError as error:
         lines = _explain(error)
     except SettingsError as error:  # the text of a list or a group is no JSON
-        name = re.search(r'field "(\w+)"', str(error))
-        lines = [f'{name[1].upper() if name else ""}: must be JSON; a list is ["one", "two"]']
+        lines = [str(error).split('"')[1].upper() + ': must be JSON; a list is ["one", "two"]']
+    prefix = settings_type.model_config.get("env_prefix", "")
     raise WrongSettingsError("\n".join(["wrong settings:", *(prefix + line for line in lines)]))
 
 
@@ -102,11 +98,8 @@ async def _serve(settings: Settings, build: Build[Settings]) -> None:
 
 def _explain(error: ValidationError) -> list[str]:
     """Return one line per wrong setting, by the name of its variable, without its value."""
-    found = error.errors(include_input=False, include_url=False)
-    return [f"{'__'.join(map(str, each['loc'])).upper()}: {_in_words(each)}" for each in found]
-
-
-def _in_words(each: ErrorDetails) -> str:
-    if each["type"] == "extra_forbidden":
-        return "there is no such setting; `config` prints all"
-    return each["msg"]
+    known = {"extra_forbidden": "there is no such setting; `config` prints all"}
+    return [
+        f"{'__'.join(map(str, each['loc'])).upper()}: {known.get(each['type'], each['msg'])}"
+        for each in error.errors(include_input=False, include_url=False)
+    ]
