@@ -132,7 +132,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
 
 
 async def _open_database(settings: IngestSettings, stack: AsyncExitStack) -> SqlDatabase:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = SqlDatabase(f"sqlite:///{settings.data_dir / 'jobs.sqlite'}", METADATA)
     stack.push_async_callback(database.close)
     await database.open()

@@ -100,7 +100,7 @@ def _check_free(ports: Ports) -> None:
 
 def _claimed(data_dir: Path) -> TextIO:
     """Lock the data folder for this process: two suites must not share one."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = (data_dir / "lock").open("w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
