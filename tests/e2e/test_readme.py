@@ -94,6 +94,8 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     (home / "holiday.jpg").write_bytes(edits.jpeg_20(edits.upright(original)))
     (home / "bin").mkdir()
     shutil.copy(grpcurl(), home / "bin" / "grpcurl")
+    if shutil.which("curl") is None:
+        _stand_in(home / "bin" / "curl", ROOT / "tests" / "support" / "curl.py")
     somebody = Newcomer(home, Ports.from_base(Ports.free_base()), found)
     output = home / "output"
     with output.open("wb") as log:
@@ -109,6 +111,11 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _stand_in(program: Path, script: Path) -> None:
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+    program.chmod(0o755)
 
 
 def _is_ready(process: "subprocess.Popen[bytes]", output: Path) -> bool:

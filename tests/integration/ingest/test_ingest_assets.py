@@ -118,7 +118,7 @@ async def test_a_broken_stream_keeps_what_arrived(suite: Suite) -> None:
 async def test_another_offset_is_refused_with_the_right_one(suite: Suite) -> None:
     begun = await start(suite, DATA)
     with caught(grpc.StatusCode.FAILED_PRECONDITION, "OFFSET_MISMATCH", "write_offset"):
-        await suite.assets.UploadChunk(chunks(begun, DATA, start=7))
+        await suite.assets.UploadChunk(chunks(begun, DATA, start=7, size=len(DATA)))
 
 
 async def test_other_bytes_than_announced_begin_anew(suite: Suite) -> None:
