@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -111,8 +110,7 @@ def test_a_caller_in_another_language_can_generate_from_the_api_bundle(
     dist: Path, tmp_path: Path
 ) -> None:
     (bundle,) = dist.glob("lookalike-api-*.tar.gz")
-    with tarfile.open(bundle) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xzf", bundle, "-C", tmp_path], check=True)
     (root,) = tmp_path.iterdir()
     subprocess.run(["buf", "build"], cwd=root, check=True, env=_with_tools())
     for path in (root / "protos" / "lookalike").rglob("*.proto"):
