@@ -36,6 +36,7 @@ METHOD_SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
     "read": frozenset(
         {
             *("ListEncoders", "GetEncoder", "Encode", "StreamEncode"),
+            *("Detect", "Rerank", "MatchStructure"),
             *("GetCollection", "ListCollections", "Search"),
             *("GetEntity", "BatchGetEntities", "ListEntities", "CountEntities"),
             *("GetUpload", "GetAsset", "ReadAsset"),
