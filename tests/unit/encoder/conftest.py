@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 import lookalike_encoder
 from lookalike_common.errors import InvalidContentError, LookalikeError
 from lookalike_encoder.batching import Batcher, BatchMetrics, Capacity
-from lookalike_encoder.content import Item, TextContent
+from lookalike_encoder.content import Item, Operation, TextContent
 from lookalike_encoder.encoder import Prepared, Row
 from lookalike_encoder.manifest import Budget, Manifest
 
@@ -27,7 +27,7 @@ def fake_manifest(**changes: Any) -> Manifest:
         "version": "1",
         "description": "A fake.",
         "encoder": "fake",
-        "modality": "text",
+        "modalities": ["text"],
         "space": "fake@1",
         "dimensions": DIMENSIONS,
         "metric": "cosine",
@@ -52,6 +52,8 @@ class FakeEncoder:
     def __init__(self, *, prefetches: bool = False, gated: bool = False) -> None:
         self.manifest = fake_manifest()
         self.device = "cpu"
+        self.operations = frozenset({Operation.ENCODE})
+        self.labels = ()
         self.prefetches = prefetches
         self.gate = threading.Semaphore(0 if gated else 1_000_000)
         self.runs: list[list[str]] = []
@@ -65,14 +67,14 @@ class FakeEncoder:
         self.prepared.append([text_of(item) for item in items])
         return [_prepare(text_of(item)) for item in items]
 
-    def encode(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+    def encode(self, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
         texts = [row.data.tobytes().decode() for row in rows]
         self.runs.append(texts)
         self.started.release()
         assert self.gate.acquire(timeout=30)
         if any(text.startswith("poison") for text in texts):
             raise RuntimeError("poisoned")
-        return np.stack([vector_of(text) for text in texts])
+        return [vector_of(text) for text in texts]
 
     def wait_for_run(self) -> None:
         """Block until another run has begun."""

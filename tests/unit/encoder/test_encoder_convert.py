@@ -30,7 +30,8 @@ from lookalike_encoder.content import (
     TextContent,
     Timings,
 )
-from lookalike_encoder.convert import from_items, from_priority, to_encoder, to_response
+from lookalike_encoder.convert.encode import from_items, from_priority, to_response
+from lookalike_encoder.convert.encoder import to_encoder
 from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.registry import Slot, State
 from lookalike_media import Box, PixelFormat
@@ -48,8 +49,9 @@ def test_contents_are_read(make_manifest: MakeManifest) -> None:
     grey = content_pb2.RawImage(
         data=b"12", width=2, height=1, pixel_format=content_pb2.RawImage.PIXEL_FORMAT_GRAY8
     )
+    manifest = make_manifest(modalities=["text", "image"])
     assert read(
-        make_manifest(), Content(text="words"), Content(image=b"bytes"), Content(raw_image=grey)
+        manifest, Content(text="words"), Content(image=b"bytes"), Content(raw_image=grey)
     ) == [
         Item(TextContent("words")),
         Item(ImageContent(b"bytes")),
@@ -63,7 +65,7 @@ def test_regions_and_tasks_are_read(make_manifest: MakeManifest) -> None:
         regions=[segment_pb2.BoundingBox(x=1, y=2, width=3, height=4)],
     )
     request = pb.EncodeRequest(items=[item], task_type=content_pb2.TASK_TYPE_QUERY)
-    assert from_items(request, make_manifest()) == [
+    assert from_items(request, make_manifest(modalities=["image"])) == [
         Item(ImageContent(b"bytes"), (Box(1, 2, 3, 4),), Task.QUERY)
     ]
 

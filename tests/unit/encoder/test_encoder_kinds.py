@@ -26,7 +26,7 @@ from lookalike_encoder.encoders.image import ImageEncoder
 from lookalike_encoder.encoders.text import TextEncoder
 from lookalike_encoder.golden import check_golden
 from lookalike_encoder.manifest import Manifest, Normalisation, load_manifest
-from lookalike_encoder.session import Tokens
+from lookalike_encoder.session import TensorSpec, Tokens
 from lookalike_media import Box, PixelFormat
 
 FILES = {"model": Path("model.onnx"), "tokenizer": Path("tokenizer.json")}
@@ -51,16 +51,28 @@ class Words:
 
 class Session:
     device = "cpu"
+    inputs: Mapping[str, TensorSpec] = {
+        "image": TensorSpec("uint8", (None, 224, 224, 3)),
+        "input_ids": TensorSpec("int64", (None, None)),
+        "attention_mask": TensorSpec("int64", (None, None)),
+        "token_type_ids": TensorSpec("int64", (None, None)),
+    }
+    outputs: Mapping[str, TensorSpec] = {
+        "features": TensorSpec("float32", (None, 3)),
+        "last_hidden_state": TensorSpec("float32", (None, None, 2)),
+    }
 
     def __init__(self) -> None:
-        self.inputs: list[Mapping[str, NDArray[Any]]] = []
+        self.seen: list[Mapping[str, NDArray[Any]]] = []
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
-        self.inputs.append(inputs)
-        if output == "features":
-            return np.asarray(inputs["image"].mean(axis=(1, 2)), np.float32)
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> tuple[NDArray[Any], ...]:
+        self.seen.append(inputs)
+        if list(outputs) == ["features"]:
+            return (np.asarray(inputs["image"].mean(axis=(1, 2)), np.float32),)
         ids = inputs["input_ids"].astype(np.float32)
-        return np.stack([ids, np.ones_like(ids)], axis=-1)
+        return (np.stack([ids, np.ones_like(ids)], axis=-1),)
 
 
 class Runtime:
@@ -215,7 +227,7 @@ def test_texts_are_padded_and_masked(models_folder: Path, runtime: Any) -> None:
     results = encoder.prepare([Item(TextContent("one three")), Item(TextContent("hello"))])
     encoder.encode([rows(each)[0] for each in results])
 
-    (inputs,) = runtime.session.inputs
+    (inputs,) = runtime.session.seen
     assert inputs["input_ids"].tolist() == [[2, 13, 15, 3], [2, 15, 3, 0]]
     assert inputs["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
     assert not inputs["token_type_ids"].any()
@@ -293,9 +305,9 @@ def test_zero_vectors_stay_zero() -> None:
 class Liar(ImageEncoder):
     """Makes vectors that look right and are not."""
 
-    def encode(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+    def encode(self, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
         random = np.random.default_rng(1).normal(size=(len(rows), 1280)).astype(np.float32)
-        return normalise(random, Normalisation.L2)
+        return list(normalise(random, Normalisation.L2))
 
 
 def test_a_model_that_makes_other_vectors_is_refused(models_folder: Path, runtime: Any) -> None:

@@ -80,7 +80,7 @@ def _list(store: ModelStore, manifests: Sequence[Manifest]) -> int:
             state = "installed"
         except ModelFilesError as error:
             state = f"damaged: {error}" if store.is_present(manifest) else "not installed"
-        _say(f"{manifest.versioned_name:24} {manifest.modality.value:8} {state}")
+        _say(f"{manifest.versioned_name:24} {manifest.modality_names:10} {state}")
     return 0
 
 

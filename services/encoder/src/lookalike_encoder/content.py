@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,23 @@ from lookalike_media import Box, PixelFormat
 
 Vectors = NDArray[np.float32]
 """float32 [rows, dimensions]."""
+
+Bits = NDArray[np.uint8]
+"""uint8 [rows, dimensions / 8]: eight dimensions a byte, lowest bit first."""
+
+
+class Operation(Enum):
+    """What is asked of an encoder; what one row of its output is depends on it."""
+
+    ENCODE = "encode"
+    """A vector: float32 [dimensions], or bits, uint8 [dimensions / 8]."""
+    DETECT = "detect"
+    """Objects, best first: float32 [objects, 6], left, top, right, bottom in pixels of the upright
+    picture, score, and the place of the label in `Encoder.labels`."""
+    RERANK = "rerank"
+    """A vector of length 1 for each token: float32 [tokens, dimensions]."""
+    MATCH_STRUCTURE = "match-structure"
+    """Atoms that match: int32 [atoms]; empty and -1 as `structure` says."""
 
 
 class Task(Enum):
@@ -69,7 +87,74 @@ class RawImageContent:
         return len(self.data)
 
 
-Content = TextContent | ImageContent | RawImageContent
+@dataclass(frozen=True, slots=True)
+class AudioContent:
+    """A sound file."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return len(self.data)
+
+
+class SampleFormat(Enum):
+    """What one sample of raw sound is, little-endian; the value is numpy's name for it."""
+
+    S16 = "<i2"
+    F32 = "<f4"
+
+
+@dataclass(frozen=True, slots=True)
+class RawAudioContent:
+    """Decoded sound, channels interleaved."""
+
+    data: bytes
+    sample_rate: int
+    """Samples a second and channel."""
+    channels: int
+    sample_format: SampleFormat
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class SmilesContent:
+    """A molecule."""
+
+    smiles: str
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, roughly."""
+        return len(self.smiles)
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceContent:
+    """Nucleotides: IUPAC letters, or one FASTA record."""
+
+    sequence: str
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, roughly."""
+        return len(self.sequence)
+
+
+Content = (
+    TextContent
+    | ImageContent
+    | RawImageContent
+    | AudioContent
+    | RawAudioContent
+    | SmilesContent
+    | SequenceContent
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +165,24 @@ class Item:
     regions: tuple[Box, ...] = ()
     """Parts of a picture, each to get a vector of its own; none: the whole gets one."""
     task: Task = Task.DOCUMENT
+    operation: Operation = Operation.ENCODE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
     """What became of an item."""
 
-    vectors: Vectors
-    """One row for the whole, or one for each region in their order."""
+    vectors: NDArray[Any]
+    """What the model made of each row, stacked: one for the whole, or one for each region in their
+    order; `Operation` says what each is."""
     truncated: bool = False
     """The content was longer than the model reads."""
+    canonical: str = ""
+    """The content in canonical form, where there is one: canonical SMILES."""
+    width: int = 0
+    """Columns of the upright picture, where that was asked for."""
+    height: int = 0
+    """Its rows."""
 
 
 Outcome = Encoded | LookalikeError

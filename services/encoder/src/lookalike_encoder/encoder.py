@@ -15,8 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_common.errors import LookalikeError, WrongModalityError
-from lookalike_encoder.content import Item, Vectors
-from lookalike_encoder.manifest import Manifest, Normalisation
+from lookalike_encoder.content import (
+    AudioContent,
+    Content,
+    ImageContent,
+    Item,
+    Operation,
+    RawAudioContent,
+    RawImageContent,
+    SequenceContent,
+    SmilesContent,
+    TextContent,
+    Vectors,
+)
+from lookalike_encoder.manifest import Manifest, Modality, Normalisation
 from lookalike_encoder.session import Runtime
 
 
@@ -26,8 +38,10 @@ class Row:
 
     length: int
     """How much work it is; a run costs its rows times the longest of their lengths."""
-    data: NDArray[Any]
-    """What the model takes, in the encoder's own shape."""
+    data: Any
+    """What the model takes, in the encoder's own shape; mostly an array."""
+    operation: Operation = Operation.ENCODE
+    """What is to be made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,9 @@ class Prepared:
 
     rows: tuple[Row, ...]
     truncated: bool = False
+    canonical: str = ""
+    width: int = 0
+    height: int = 0
 
 
 class Encoder(Protocol):
@@ -44,6 +61,14 @@ class Encoder(Protocol):
     @property
     def manifest(self) -> Manifest:
         """What it is."""
+
+    @property
+    def operations(self) -> frozenset[Operation]:
+        """What can be asked of it."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it can detect; empty where it does not."""
 
     @property
     def device(self) -> str:
@@ -59,9 +84,19 @@ class Encoder(Protocol):
     def prepare(self, items: Sequence[Item]) -> list[Prepared | LookalikeError]:
         """Turn items into rows; an item that cannot be read becomes its error."""
 
-    def encode(self, rows: Sequence[Row]) -> Vectors:
-        """Run rows together: float32 [rows, dimensions], finished as the manifest says."""
+    def encode(self, rows: Sequence[Row]) -> Sequence[NDArray[Any]]:
+        """Run rows together, whatever their operations: one array a row, as `Operation` says."""
 
+
+_MODALITIES: dict[type[Content], tuple[Modality, str]] = {
+    TextContent: (Modality.TEXT, "text"),
+    ImageContent: (Modality.IMAGE, "an image"),
+    RawImageContent: (Modality.IMAGE, "an image"),
+    AudioContent: (Modality.AUDIO, "a sound"),
+    RawAudioContent: (Modality.AUDIO, "a sound"),
+    SmilesContent: (Modality.MOLECULE, "a molecule"),
+    SequenceContent: (Modality.SEQUENCE, "a nucleotide sequence"),
+}
 
 Factory = Callable[[Manifest, Mapping[str, Path], Runtime], Encoder]
 """Makes an encoder of its manifest and the model's files by role; the target of an entry point."""
@@ -77,9 +112,15 @@ def normalise(vectors: Vectors, how: Normalisation) -> Vectors:
     return unit
 
 
-def wrong_modality(manifest: Manifest, given: str) -> WrongModalityError:
+def takes(manifest: Manifest, content: Content) -> bool:
+    """Whether content is of a modality that an encoder takes."""
+    return _MODALITIES[type(content)][0] in manifest.modalities
+
+
+def wrong_modality(manifest: Manifest, content: Content) -> WrongModalityError:
     """Say which modality an encoder takes, and which one it got."""
     return WrongModalityError(
-        f"encoders/{manifest.versioned_name} takes {manifest.modality.value}, not {given}",
+        f"encoders/{manifest.versioned_name} takes {manifest.modality_names}, not "
+        f"{_MODALITIES[type(content)][1]}",
         field="content",
     )

@@ -12,11 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lookalike_common.errors import EncoderNotReadyError, LookalikeError
-from lookalike_encoder.content import ImageContent, Item, TextContent, Vectors
+from lookalike_encoder.content import (
+    AudioContent,
+    Content,
+    ImageContent,
+    Item,
+    SequenceContent,
+    SmilesContent,
+    Task,
+    TextContent,
+)
 from lookalike_encoder.encoder import Encoder
-from lookalike_encoder.manifest import Manifest, ManifestError
+from lookalike_encoder.manifest import Manifest, ManifestError, VectorKind
 
 MIN_COSINE = 0.999
 
@@ -27,8 +37,8 @@ class GoldenCase:
 
     name: str
     item: Item
-    vector: Vectors
-    """float32 [dimensions]."""
+    vector: NDArray[Any]
+    """float32 [dimensions], or bits, uint8 [dimensions / 8]."""
 
 
 def load_golden(manifest: Manifest) -> list[GoldenCase]:
@@ -42,9 +52,10 @@ def load_golden(manifest: Manifest) -> list[GoldenCase]:
     if not cases:
         raise ManifestError(f"{path} has no cases")
     for case in cases:
-        if case.vector.shape != (manifest.dimensions,):
+        if case.vector.shape != manifest.vector_shape:
             raise ManifestError(
-                f"{path}: {case.name} has {len(case.vector)} dimensions, not {manifest.dimensions}"
+                f"{path}: the vector of {case.name} has {case.vector.size} components, not "
+                f"{manifest.vector_shape[0]}"
             )
     return cases
 
@@ -52,34 +63,56 @@ def load_golden(manifest: Manifest) -> list[GoldenCase]:
 def check_golden(encoder: Encoder) -> None:
     """Encode every golden case by the real path; raises EncoderNotReadyError if one differs."""
     for case in load_golden(encoder.manifest):
-        cosine = _cosine(_encode(encoder, case), case.vector)
-        if not cosine >= MIN_COSINE:
+        if difference := _compare(encoder.manifest, _encode(encoder, case), case.vector):
             raise EncoderNotReadyError(
                 f"encoders/{encoder.manifest.versioned_name} is refused: its vector for the golden "
-                f"case {case.name!r} has cosine {cosine:.5f} to the right one; at least "
-                f"{MIN_COSINE} is needed"
+                f"case {case.name!r} {difference}"
             )
 
 
 def _read_case(manifest: Manifest, case: dict[str, Any]) -> GoldenCase:  # of the JSON file
-    vector = np.frombuffer(base64.b64decode(case["vector"]), "<f4").astype(np.float32)
+    """Read a case: `name`, `vector` (base64, little-endian), one content, perhaps `task`."""
+    stored = "<u1" if manifest.vector_kind is VectorKind.BINARY else "<f4"
+    vector = np.frombuffer(base64.b64decode(case["vector"]), stored)
+    item = Item(_read_content(manifest, case), task=Task(case.get("task", "document")))
+    return GoldenCase(case["name"], item, vector.astype(manifest.vector_dtype))
+
+
+def _read_content(manifest: Manifest, case: dict[str, Any]) -> Content:  # of the JSON file
     if "text" in case:
-        return GoldenCase(case["name"], Item(TextContent(case["text"])), vector)
-    image = (manifest.folder / case["image"]).read_bytes()
-    return GoldenCase(case["name"], Item(ImageContent(image)), vector)
+        return TextContent(case["text"])
+    if "smiles" in case:
+        return SmilesContent(case["smiles"])
+    if "sequence" in case:
+        return SequenceContent(case["sequence"])
+    if "audio" in case:
+        return AudioContent((manifest.folder / case["audio"]).read_bytes())
+    return ImageContent((manifest.folder / case["image"]).read_bytes())
 
 
-def _encode(encoder: Encoder, case: GoldenCase) -> Vectors:
+def _encode(encoder: Encoder, case: GoldenCase) -> NDArray[Any]:
     (prepared,) = encoder.prepare([case.item])
     if isinstance(prepared, LookalikeError):
         raise EncoderNotReadyError(
             f"encoders/{encoder.manifest.versioned_name} is refused: the golden case "
             f"{case.name!r} cannot be read: {prepared}"
         )
-    vector: Vectors = encoder.encode(prepared.rows)[0]
-    return vector
+    return encoder.encode(prepared.rows)[0]
 
 
-def _cosine(left: Vectors, right: Vectors) -> float:
+def _compare(manifest: Manifest, made: NDArray[Any], right: NDArray[Any]) -> str:
+    """Say how two vectors differ, or nothing if they are the same: bits exactly, numbers nearly."""
+    if made.shape != right.shape:
+        return f"has the shape {made.shape}, not {right.shape}"
+    if manifest.vector_kind is VectorKind.BINARY:
+        wrong = int(np.unpackbits(made ^ right).sum())
+        return f"has {wrong} wrong bits" if wrong else ""
+    cosine = _cosine(made, right)
+    if cosine >= MIN_COSINE:
+        return ""
+    return f"has cosine {cosine:.5f} to the right one; at least {MIN_COSINE} is needed"
+
+
+def _cosine(left: NDArray[Any], right: NDArray[Any]) -> float:
     a, b = left.astype(np.float64), right.astype(np.float64)
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,12 +36,33 @@ class Modality(Enum):
 
     TEXT = "text"
     IMAGE = "image"
+    AUDIO = "audio"
+    MOLECULE = "molecule"
+    SEQUENCE = "sequence"
+
+
+class VectorKind(Enum):
+    """How the components of a vector are represented."""
+
+    DENSE = "dense"
+    """float32."""
+    BINARY = "binary"
+    """One bit each."""
 
 
 class Metric(Enum):
     """How vectors are to be compared."""
 
     COSINE = "cosine"
+    INNER_PRODUCT = "inner-product"
+    EUCLIDEAN = "euclidean"
+    TANIMOTO = "tanimoto"
+    """On bits."""
+    HAMMING = "hamming"
+    """On bits."""
+
+
+_METRICS_OF_BITS = frozenset({Metric.TANIMOTO, Metric.HAMMING})
 
 
 class Pooling(Enum):
@@ -108,6 +130,16 @@ class Limits(_Part):
     max_bytes: ByteSize
     max_tokens: int = Field(default=0, ge=0)
     max_pixels: int = Field(default=0, ge=0)
+    max_duration: timedelta = timedelta(0)
+    """Of one sound."""
+    min_duration: timedelta = timedelta(0)
+    """Of one sound."""
+    max_bases: int = Field(default=0, ge=0)
+    """Nucleotides of one sequence."""
+    max_atoms: int = Field(default=0, ge=0)
+    """Heavy atoms of one molecule."""
+    max_candidates: int = Field(default=0, ge=0)
+    """Molecules in one MatchStructure call."""
 
 
 class Budget(_Part):
@@ -129,12 +161,15 @@ class Manifest(_Part):
     description: str = Field(min_length=1)
     encoder: str = Field(min_length=1)
     """Entry point in the group `lookalike.encoders`: the code that knows this kind of model."""
-    modality: Modality
+    modalities: tuple[Modality, ...] = Field(min_length=1)
     space: str = Field(min_length=1)
-    dimensions: int = Field(ge=1, le=32768)
+    dimensions: int = Field(default=0, ge=0, le=32768)
+    """0 for what makes no vectors."""
+    vector_kind: VectorKind = VectorKind.DENSE
     metric: Metric
     license: str = Field(min_length=1)
-    files: dict[str, ModelFile] = Field(min_length=1)
+    files: dict[str, ModelFile]
+    """By role. None where code alone makes the vectors: such an encoder is always installed."""
     preprocessing: dict[str, Any]  # its shape belongs to the encoder's code, which checks it
     pooling: Pooling
     normalisation: Normalisation
@@ -169,6 +204,22 @@ class Manifest(_Part):
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def modality_names(self) -> str:
+        """Return what it takes, for a sentence."""
+        return " and ".join(each.value for each in self.modalities)
+
+    @property
+    def vector_shape(self) -> tuple[int]:
+        """Return the shape of one vector as an array: numbers, or bytes of eight bits."""
+        bits = self.vector_kind is VectorKind.BINARY
+        return (self.dimensions // 8 if bits else self.dimensions,)
+
+    @property
+    def vector_dtype(self) -> str:
+        """Return numpy's name for what a vector's array is made of."""
+        return "uint8" if self.vector_kind is VectorKind.BINARY else "float32"
+
     def budget(self, device: str) -> Budget:
         """Return how much work is good for a device such as `cpu` or `cuda:0`."""
         return self.batching.get(device.partition(":")[0]) or self.batching["cpu"]
@@ -177,6 +228,10 @@ class Manifest(_Part):
     def _check_references(self) -> Manifest:
         if not self.space.partition("@")[2]:
             raise ValueError("space must name its version, as in `name@1`")
+        if (self.vector_kind is VectorKind.BINARY) != (self.metric in _METRICS_OF_BITS):
+            raise ValueError(f"{self.vector_kind.value} vectors cannot have this metric")
+        if self.vector_kind is VectorKind.BINARY and self.dimensions % 8:
+            raise ValueError("dimensions of binary vectors come in eights")
         if "cpu" not in self.batching:
             raise ValueError("batching must have an entry for cpu")
         if self.install:

@@ -17,6 +17,7 @@ from lookalike_common.errors import (
     NotFoundError,
 )
 from lookalike_encoder.batching import Batcher
+from lookalike_encoder.content import Operation
 from lookalike_encoder.encoder import Encoder
 from lookalike_encoder.manifest import Manifest
 
@@ -42,6 +43,10 @@ class Slot:
     """Why it failed."""
     device: str = ""
     """Where it runs, once it is ready."""
+    operations: frozenset[Operation] = frozenset({Operation.ENCODE})
+    """What can be asked of it, once it is ready."""
+    labels: tuple[str, ...] = ()
+    """What it can detect, once it is ready."""
     batcher: Batcher | None = None
     """What encodes, once it is ready."""
 
@@ -135,6 +140,7 @@ class Registry:
                 slot.state = State.FAILED
                 continue
             slot.device = encoder.device
+            slot.operations, slot.labels = encoder.operations, encoder.labels
             slot.batcher = await stack.enter_async_context(make_batcher(encoder))
             slot.state = State.READY
             _logger.info("encoders/%s is ready on %s", name, slot.device)

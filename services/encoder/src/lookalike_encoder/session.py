@@ -17,15 +17,35 @@ from numpy.typing import NDArray
 Tensor = NDArray[np.generic]
 
 
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a model, as its file declares it."""
+
+    dtype: str
+    """numpy's name: `int64`, `float32`, `uint8`."""
+    shape: tuple[int | None, ...]
+    """None where the size is free."""
+
+
 class InferenceSession(Protocol):
     """A loaded model. `run` is called from one thread at a time."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What it takes, by name."""
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """What it returns, by name."""
 
     @property
     def device(self) -> str:
         """Where it runs: `cpu`, `cuda:0`."""
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
-        """Run the model on a batch and return one of its outputs."""
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> tuple[NDArray[Any], ...]:
+        """Run the model on a batch and return some of its outputs, in the order asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

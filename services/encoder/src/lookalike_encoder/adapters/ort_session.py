@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_common.errors import EncoderNotReadyError
+from lookalike_encoder.session import TensorSpec
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it loads
 
 import onnxruntime
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(string)": "object",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,22 @@ class OrtSession:
         """Where it runs."""
         return "cuda:0" if self._uses_cuda else "cpu"
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
-        """Run the model on a batch and return one of its outputs."""
-        (result,) = self._session.run([output], dict(inputs))
-        return np.asarray(result)
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What it takes, by name."""
+        return _specs(self._session.get_inputs())
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """What it returns, by name."""
+        return _specs(self._session.get_outputs())
+
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> tuple[NDArray[Any], ...]:
+        """Run the model on a batch and return some of its outputs, in the order asked for."""
+        results = self._session.run(list(outputs), dict(inputs))
+        return tuple(np.asarray(each) for each in results)
 
 
 def _providers(options: OrtOptions) -> list[str | tuple[str, dict[str, str]]]:
@@ -85,3 +104,13 @@ def _session_options(options: OrtOptions) -> onnxruntime.SessionOptions:
     session.add_session_config_entry("session.intra_op.allow_spinning", spinning)
     session.log_severity_level = 3
     return session
+
+
+def _specs(arguments: Iterable[onnxruntime.NodeArg]) -> dict[str, TensorSpec]:
+    return {
+        each.name: TensorSpec(
+            _DTYPES.get(each.type, each.type.removeprefix("tensor(").removesuffix(")")),
+            tuple(size if isinstance(size, int) else None for size in each.shape),
+        )
+        for each in arguments
+    }

@@ -69,7 +69,7 @@ class Entry:
     work: int
     """Estimated length."""
     prepared: Prepared | None = None
-    vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    vectors: dict[int, NDArray[Any]] = field(default_factory=dict)
     """Finished rows by their number."""
 
     @property
@@ -99,6 +99,12 @@ class Entry:
         if len(self.vectors) == len(self.prepared.rows):
             ordered = np.stack([self.vectors[each] for each in range(len(self.vectors))])
             if self.submission.outcomes[self.index] is None:
-                outcome = Encoded(ordered, self.prepared.truncated)
+                outcome = Encoded(
+                    ordered,
+                    self.prepared.truncated,
+                    self.prepared.canonical,
+                    self.prepared.width,
+                    self.prepared.height,
+                )
                 self.submission.outcomes[self.index] = outcome
             self.prepared = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from lookalike_common.errors import InternalError, LookalikeError
 from lookalike_encoder.batching.metrics import BatchMetrics
 from lookalike_encoder.batching.planner import plan_runs
 from lookalike_encoder.batching.work import Entry, Submission
-from lookalike_encoder.content import Priority, Vectors
+from lookalike_encoder.content import Operation, Priority
 from lookalike_encoder.encoder import Encoder, Prepared, Row
 from lookalike_encoder.manifest import Budget
 
@@ -102,14 +102,20 @@ class Worker:
         self._batch_rows.observe(len(wanted))
         self._inference_seconds.observe(seconds)
 
-    def _encode_rows(
-        self, rows: Sequence[_PendingRow]
-    ) -> Sequence[NDArray[np.float32] | LookalikeError]:
-        vectors = self._encoder.encode([row for _, _, row in rows])
-        expected = (len(rows), self._encoder.manifest.dimensions)
-        if vectors.shape != expected:
-            raise InternalError(f"the model returned {vectors.shape}, not {expected}")
-        return _refuse_what_is_no_number(vectors)
+    def _encode_rows(self, rows: Sequence[_PendingRow]) -> Sequence[NDArray[Any] | LookalikeError]:
+        made = self._encoder.encode([row for _, _, row in rows])
+        if len(made) != len(rows):
+            raise InternalError(f"the model returned {len(made)} results for {len(rows)} rows")
+        return [self._check(row, each) for (_, _, row), each in zip(rows, made, strict=True)]
+
+    def _check(self, row: Row, made: NDArray[Any]) -> NDArray[Any] | LookalikeError:
+        """Refuse what is no vector, and what is no number."""
+        manifest = self._encoder.manifest
+        if row.operation is Operation.ENCODE and made.shape != manifest.vector_shape:
+            raise InternalError(f"the model returned {made.shape}, not {manifest.vector_shape}")
+        if np.issubdtype(made.dtype, np.floating) and not np.isfinite(made).all():
+            return InternalError("the model returned no numbers")
+        return made
 
     def _isolate(
         self, work: Callable[[Sequence[_In]], Sequence[_Out]], elements: Sequence[_In]
@@ -147,10 +153,3 @@ def _pending_rows(entries: Iterable[Entry]) -> Iterable[_PendingRow]:
 def _submissions(entries: Iterable[Entry]) -> Iterable[Submission]:
     """Return the requests that entries belong to, each once."""
     return {id(entry.submission): entry.submission for entry in entries}.values()
-
-
-def _refuse_what_is_no_number(vectors: Vectors) -> list[NDArray[np.float32] | LookalikeError]:
-    return [
-        vector if np.isfinite(vector).all() else InternalError("the model returned no numbers")
-        for vector in vectors
-    ]

@@ -11,7 +11,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lookalike_common.errors import LookalikeError
-from lookalike_encoder.content import ImageContent, Item, RawImageContent, TextContent, Vectors
+from lookalike_encoder.content import (
+    ImageContent,
+    Item,
+    Operation,
+    RawImageContent,
+    Vectors,
+)
 from lookalike_encoder.encoder import Prepared, Row, normalise, wrong_modality
 from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.session import Runtime
@@ -55,6 +61,8 @@ class ImageEncoder:
     """A model that takes pixels as `image` and returns one vector each as `features`."""
 
     prefetches = True
+    operations = frozenset({Operation.ENCODE})
+    labels = ()
 
     def __init__(self, manifest: Manifest, files: Mapping[str, Path], runtime: Runtime) -> None:
         self.manifest = manifest
@@ -79,11 +87,11 @@ class ImageEncoder:
             return [self._prepare_item(items[0])]
         return list(self._threads.map(self._prepare_item, items))
 
-    def encode(self, rows: Sequence[Row]) -> Vectors:
+    def encode(self, rows: Sequence[Row]) -> list[Vectors]:
         """Run pictures together."""
         batch = np.stack([row.data for row in rows])
-        features = self._session.run({_INPUT: batch}, _OUTPUT).astype(np.float32, copy=False)
-        return normalise(features, self.manifest.normalisation)
+        (features,) = self._session.run({_INPUT: batch}, [_OUTPUT])
+        return list(normalise(features.astype(np.float32, copy=False), self.manifest.normalisation))
 
     def _prepare_item(self, item: Item) -> Prepared | LookalikeError:
         try:
@@ -106,8 +114,8 @@ class ImageEncoder:
 
     def _decode(self, item: Item) -> RawImage:
         content = item.content
-        if isinstance(content, TextContent):
-            raise wrong_modality(self.manifest, "text")
+        if not isinstance(content, ImageContent | RawImageContent):
+            raise wrong_modality(self.manifest, content)
         with _located("content"):
             if isinstance(content, RawImageContent):
                 return raw_image(

@@ -16,7 +16,7 @@ from lookalike_common.errors import (
     LimitExceededError,
     LookalikeError,
 )
-from lookalike_encoder.content import Item, Task, TextContent, Vectors
+from lookalike_encoder.content import Item, Operation, Task, TextContent, Vectors
 from lookalike_encoder.encoder import Prepared, Row, normalise, wrong_modality
 from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.session import Runtime, Tokens
@@ -43,6 +43,8 @@ class TextEncoder:
     """A transformer that returns a vector for each token as `last_hidden_state`."""
 
     prefetches = False
+    operations = frozenset({Operation.ENCODE})
+    labels = ()
 
     def __init__(self, manifest: Manifest, files: Mapping[str, Path], runtime: Runtime) -> None:
         self.manifest = manifest
@@ -71,17 +73,18 @@ class TextEncoder:
         tokens = iter(self._tokenizer.tokenize(texts) if texts else [])
         return [_row(next(tokens)) if isinstance(each, str) else each for each in checked]
 
-    def encode(self, rows: Sequence[Row]) -> Vectors:
+    def encode(self, rows: Sequence[Row]) -> list[Vectors]:
         """Run texts together, the shorter ones padded; padding changes nothing."""
         ids, mask = self._pad(rows)
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        hidden = self._session.run(inputs, _OUTPUT).astype(np.float32, copy=False)
-        return normalise(_mean(hidden, mask), self.manifest.normalisation)
+        (hidden,) = self._session.run(inputs, [_OUTPUT])
+        hidden = hidden.astype(np.float32, copy=False)
+        return list(normalise(_mean(hidden, mask), self.manifest.normalisation))
 
     def _check(self, item: Item) -> str | LookalikeError:
         """Return the text to tokenise, with its prefix, or why it cannot be."""
         if not isinstance(item.content, TextContent):
-            return wrong_modality(self.manifest, "an image")
+            return wrong_modality(self.manifest, item.content)
         if item.regions:
             return InvalidArgumentError("only pictures have regions", field="regions")
         text = item.content.text

@@ -11,7 +11,8 @@ from lookalike_common.errors import InvalidArgumentError, LimitExceededError, Lo
 from lookalike_common.paging import decode_page_token, encode_page_token
 from lookalike_common.status import to_status
 from lookalike_encoder.content import Item, Outcome
-from lookalike_encoder.convert import from_items, from_priority, to_encoder, to_response
+from lookalike_encoder.convert.encode import from_items, from_priority, to_response
+from lookalike_encoder.convert.encoder import to_encoder
 from lookalike_encoder.pipelining import pipelined
 from lookalike_encoder.registry import ReadyEncoder, Registry
 
