@@ -167,6 +167,10 @@ class EncoderNotReadyError(FailedPreconditionError, reason="ENCODER_NOT_READY"):
     """The encoder is not loaded, or failed its golden check."""
 
 
+class WrongOperationError(FailedPreconditionError, reason="WRONG_OPERATION"):
+    """The encoder cannot do what is asked."""
+
+
 class CollectionNotReadyError(FailedPreconditionError, reason="COLLECTION_NOT_READY"):
     """The collection is released or being deleted."""
 

@@ -15,6 +15,7 @@ from lookalike_common.errors import (
     InternalError,
     LookalikeError,
     NotFoundError,
+    WrongOperationError,
 )
 from lookalike_encoder.batching import Batcher
 from lookalike_encoder.content import Operation
@@ -89,17 +90,28 @@ class Registry:
             )
         return found[-1]
 
-    def ready(self, name: str, expected_fingerprint: str = "") -> ReadyEncoder:
-        """Return an encoder to be used.
+    def ready(
+        self,
+        name: str,
+        expected_fingerprint: str = "",
+        operation: Operation = Operation.ENCODE,
+    ) -> ReadyEncoder:
+        """Return an encoder to be used for an operation.
 
-        Raises NotFoundError, EncoderNotReadyError, or EncoderMismatchError if it is another one
-        than the caller is bound to.
+        Raises NotFoundError, EncoderNotReadyError, WrongOperationError, or EncoderMismatchError if
+        it is another one than the caller is bound to.
         """
         slot = self.find(name)
         if slot.batcher is None:
             raise EncoderNotReadyError(
                 f"encoders/{slot.manifest.versioned_name} is {slot.state.value}"
                 + (f": {slot.error.message}" if slot.error else "")
+            )
+        if operation not in slot.operations:
+            raise WrongOperationError(
+                f"encoders/{slot.manifest.versioned_name} cannot {operation.value}; it can "
+                + ", ".join(sorted(each.value for each in slot.operations)),
+                field="encoder",
             )
         if expected_fingerprint not in {"", slot.manifest.fingerprint}:
             raise EncoderMismatchError(

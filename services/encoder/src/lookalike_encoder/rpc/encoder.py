@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from lookalike.encoder.v1 import encoder_pb2
 from lookalike.encoder.v1 import encoder_service_pb2 as pb
+from lookalike.encoder.v1.encoder_service_pb2_grpc import EncoderServiceServicer
 from lookalike_common.errors import InvalidArgumentError, LimitExceededError, LookalikeError
 from lookalike_common.paging import decode_page_token, encode_page_token
 from lookalike_common.status import to_status
@@ -25,7 +26,7 @@ _OFF_LOOP_BYTES = 256 << 10
 _OFF_LOOP_ITEMS = 64
 
 
-class EncoderServicer:
+class EncoderServicer(EncoderServiceServicer):
     """Answers from the registry and from the batchers of its encoders."""
 
     def __init__(self, registry: Registry, *, stream_depth: int) -> None:
