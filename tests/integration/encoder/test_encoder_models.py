@@ -61,7 +61,7 @@ def test_golden_vectors_come_out_closely(loaded: dict[str, Encoder], name: str) 
 def test_texts_get_the_same_vectors_alone_and_in_company(loaded: dict[str, Encoder]) -> None:
     encoder = loaded["minilm-l6-v2"]
     rows = prepare(encoder, [Item(TextContent(text)) for text in TEXTS])
-    together = encoder.encode(rows)
+    together = np.stack(encoder.encode(rows))
     alone = np.concatenate([encoder.encode([row]) for row in rows])
     assert together.shape == (len(TEXTS), 384)
     assert np.abs(together - alone).max() < 1e-5
@@ -70,7 +70,7 @@ def test_texts_get_the_same_vectors_alone_and_in_company(loaded: dict[str, Encod
 def test_pictures_get_the_same_vectors_alone_and_in_company(loaded: dict[str, Encoder]) -> None:
     encoder = loaded["efficientnet-lite0"]
     rows = prepare(encoder, [photo(name) for name in ("astronaut", "coffee", "chelsea")])
-    together = encoder.encode(rows)
+    together = np.stack(encoder.encode(rows))
     alone = np.concatenate([encoder.encode([row]) for row in rows])
     assert together.shape == (3, 1280)
     assert np.abs(together - alone).max() < 1e-5
