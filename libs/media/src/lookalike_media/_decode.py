@@ -49,8 +49,9 @@ def decode_image(
     stored = _decode_stored(data, header, scale)
     _check_decoded_size(stored, header, scale)
     opaque = _lay_on_white(stored) if stored.shape[2] == 4 else stored
-    upright = _TURNS[header.orientation](opaque) if header.orientation > 1 else opaque
-    red_first = np.ascontiguousarray(upright[:, :, ::-1])
+    red_first = np.asarray(cv2.cvtColor(opaque, cv2.COLOR_BGR2RGB), np.uint8)
+    if header.orientation > 1:
+        red_first = np.ascontiguousarray(_TURNS[header.orientation](red_first))
     return RawImage(red_first, header.width, header.height)
 
 

@@ -67,6 +67,8 @@ class ImageEncoder:
     def __init__(self, manifest: Manifest, files: Mapping[str, Path], runtime: Runtime) -> None:
         self.manifest = manifest
         self._preprocessing = ImagePreprocessing.model_validate(manifest.preprocessing)
+        shape = (self._preprocessing.height, self._preprocessing.width, 3)
+        self._blank = np.full(shape, self._preprocessing.fill, np.uint8)  # ten times a copy's cost
         self._limits = ImageLimits(manifest.limits.max_bytes, manifest.limits.max_pixels)
         self._memory = PixelBudget(self._limits.max_pixels)
         self._threads = runtime.threads
@@ -146,7 +148,7 @@ class ImageEncoder:
         scale = min(width / columns, height / rows)
         inner_width = min(width, max(1, round(columns * scale)))
         inner_height = min(height, max(1, round(rows * scale)))
-        square = np.full((height, width, 3), self._preprocessing.fill, np.uint8)
+        square = self._blank.copy()
         left, top = (width - inner_width) // 2, (height - inner_height) // 2
         square[top : top + inner_height, left : left + inner_width] = resize_pixels(
             pixels, inner_width, inner_height
