@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from lookalike_encoder.batching.planner import Epoch, plan_epoch
 from lookalike_encoder.batching.work import Entry, Submission
@@ -15,10 +16,14 @@ from lookalike_encoder.manifest import Budget
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How much may be in an encoder's hands at once, waiting or running."""
+    """How much may be in an encoder's hands at once, waiting or running, and for how long."""
 
     items: int = 4096
     bytes: int = 256 << 20
+    delay: timedelta = timedelta(0)
+    """How long a request that fills no run waits for others to join it."""
+    time: timedelta = timedelta(0)
+    """How long a request waits at most before it is refused; 0: as long as its caller does."""
 
 
 class Backlog:
@@ -29,6 +34,7 @@ class Backlog:
         self._budget = budget
         self._lines: dict[Priority, deque[Entry]] = {each: deque() for each in Priority}
         self._bulk_waited = 0
+        self._abandoned = 0
         self.items = 0
         """Items admitted and not yet released."""
         self.bytes = 0
@@ -50,6 +56,29 @@ class Backlog:
         """Give back the room of a request that is answered or abandoned."""
         self.items -= len(submission.items)
         self.bytes -= submission.size
+
+    def abandon(self, submission: Submission) -> None:
+        """Forget a request whose caller left, now or a little later; the rest of its work is 0."""
+        self._abandoned += len(submission.items)
+        # Entries cost a scan to remove, so wait until most of what stands in line is left behind.
+        if 2 * self._abandoned > sum(map(len, self._lines.values())):
+            for priority, line in self._lines.items():
+                self._lines[priority] = deque(each for each in line if not each.is_finished)
+            self._abandoned = 0
+
+    def drop_overdue(self, now: float) -> list[Submission]:
+        """Take requests out that waited too long from the front; returns them, each once."""
+        found: dict[int, Submission] = {}
+        allowed = self._capacity.time.total_seconds()
+        for line in self._lines.values() if allowed else ():
+            while line and _waited(line[0].submission, now) > allowed:
+                submission = line.popleft().submission
+                found[id(submission)] = submission
+        return list(found.values())
+
+    def is_empty(self) -> bool:
+        """Whether nothing stands in line."""
+        return not any(self._lines.values())
 
     def someone_waits(self) -> bool:
         """Whether an interactive caller waits. Read by the worker between runs."""
@@ -90,3 +119,8 @@ class Backlog:
         for line in self._lines.values():
             line.clear()
         return entries
+
+
+def _waited(submission: Submission, now: float) -> float:
+    """Return for how many seconds a request has stood in line; 0 once it was begun."""
+    return 0.0 if submission.taken is not None else now - submission.admitted

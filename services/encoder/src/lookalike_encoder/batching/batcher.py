@@ -13,15 +13,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from lookalike_common.errors import BackendUnavailableError, InternalError, OverloadedError
+from lookalike_common.context import current_context
+from lookalike_common.errors import (
+    BackendUnavailableError,
+    DeadlineExceededError,
+    InternalError,
+    LookalikeError,
+    OverloadedError,
+)
 from lookalike_encoder.batching.backlog import Backlog, Capacity
 from lookalike_encoder.batching.metrics import BatchMetrics
+from lookalike_encoder.batching.planner import fills_a_run
+from lookalike_encoder.batching.returns import Returns
 from lookalike_encoder.batching.work import Entry, Submission
 from lookalike_encoder.batching.worker import Worker
 from lookalike_encoder.content import Answer, Item, Priority
@@ -33,18 +42,35 @@ _SMOOTHING = 0.2
 _LEAST_DELAY, _MOST_DELAY = 0.1, 30.0
 
 
+def one_thread(name: str) -> Executor:
+    """Make what runs one thing after the other, beside the event loop."""
+    return ThreadPoolExecutor(1, name)
+
+
 class Batcher:
     """Merges the requests for one encoder; an async context manager."""
 
     def __init__(
-        self, encoder: Encoder, budget: Budget, capacity: Capacity, metrics: BatchMetrics
+        self,
+        encoder: Encoder,
+        budget: Budget,
+        capacity: Capacity,
+        metrics: BatchMetrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        make_thread: Callable[[str], Executor] = one_thread,
     ) -> None:
+        """`clock` must be the one that deadlines are given in."""
         self._encoder = encoder
+        self._budget = budget
+        self._capacity = capacity
+        self._clock = clock
+        self._returns = Returns()
         self._backlog = Backlog(capacity, budget)
         self._worker = Worker(encoder, budget, metrics, self._backlog.someone_waits)
         name = encoder.manifest.versioned_name
-        self._thread = ThreadPoolExecutor(1, f"run-{name}")
-        self._side_thread = ThreadPoolExecutor(1, f"prepare-{name}")
+        self._thread = make_thread(f"run-{name}")
+        self._side_thread = make_thread(f"prepare-{name}")
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._running = False
@@ -52,9 +78,9 @@ class Batcher:
         self._prefetching: asyncio.Future[None] | None = None
         self._prefetched: list[Entry] = []
         self._seconds_per_item = 0.0
+        self._metrics = metrics
         self._queue_items = metrics.queue_items.labels(name)
         self._queue_seconds = metrics.queue_seconds.labels(name)
-        self._refused = metrics.refused.labels(name)
         self._abandoned = metrics.abandoned.labels(name)
 
     @property
@@ -89,36 +115,62 @@ class Batcher:
     ) -> Answer:
         """Encode items; each has its outcome at its place.
 
-        Raises OverloadedError when there is no room, or with `wait` waits for it. Cancelling it
-        drops what is not yet running.
+        Raises OverloadedError when there is no room, or with `wait` waits for it, and when it
+        waited for longer than is allowed; DeadlineExceededError when the deadline of the current
+        call passes before its turn. Cancelling it drops what is not yet running.
         """
-        loop = asyncio.get_running_loop()
-        submission = Submission(items, priority, loop.create_future())
-        await self._enter(submission, wait=wait)
-        entries = [
-            Entry(submission, index, self._encoder.estimate(item))
-            for index, item in enumerate(items)
-        ]
-        self._backlog.admit(entries, submission)
-        self._queue_items.set(self._backlog.items)
-        self._arrived.set()
-        self._prefetch()
         try:
-            return await submission.done
+            answer = await self._encode(items, priority, wait=wait)
+        except LookalikeError as error:
+            self._count_failures([error] * len(items))
+            raise
+        self._count_failures(answer.outcomes)
+        return answer
+
+    async def _encode(self, items: Sequence[Item], priority: Priority, *, wait: bool) -> Answer:
+        done = asyncio.get_running_loop().create_future()
+        deadline = current_context().deadline
+        submission = Submission(items, priority, done, self._clock(), deadline)
+        await self._enter(submission, wait=wait)
+        self._admit(submission)
+        try:
+            answer = await submission.done
         except asyncio.CancelledError:
             submission.abandoned = True
+            self._backlog.abandon(submission)
             self._abandoned.inc()
             raise
         finally:
             self._backlog.release(submission)
-            self._queue_items.set(self._backlog.items)
+            self._queue_items.dec(len(items))
             self._room.set()
+        if isinstance(answer, LookalikeError):
+            raise answer
+        return answer
+
+    def _admit(self, submission: Submission) -> None:
+        """Let a request into its line."""
+        entries = [
+            Entry(submission, index, self._encoder.estimate(item))
+            for index, item in enumerate(submission.items)
+        ]
+        submission.admitted = self._clock()
+        self._backlog.admit(entries, submission)
+        self._returns.note_arrival(submission.priority, submission.admitted)
+        self._queue_items.inc(len(entries))
+        self._arrived.set()
+        self._prefetch()
+
+    def _count_failures(self, outcomes: Sequence[object]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, LookalikeError):
+                name = self._encoder.manifest.versioned_name
+                self._metrics.failures.labels(name, outcome.reason).inc()
 
     async def _enter(self, submission: Submission, *, wait: bool) -> None:
         """Return when there is room for a request."""
         while not self._backlog.has_room(len(submission.items), submission.size):
             if not wait:
-                self._refused.inc()
                 raise OverloadedError(
                     f"encoders/{self._encoder.manifest.versioned_name} has "
                     f"{self._backlog.items} items waiting; try again later",
@@ -136,11 +188,49 @@ class Batcher:
 
     async def _own(self) -> None:
         while not self._closing:
-            if entries := self._backlog.take():
-                await self._run(entries)
-            else:
+            if self._backlog.is_empty():
                 self._arrived.clear()
                 await self._arrived.wait()
+                continue
+            await self._gather()
+            self._refuse_late()
+            if entries := self._backlog.take():
+                await self._run(entries)
+
+    async def _gather(self) -> None:
+        """Give what waits a moment to become more, where that pays."""
+        while not self._closing and (seconds := self._patience()) > 0:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
+
+    def _patience(self) -> float:
+        """Return for how many seconds the next epoch should wait for more to arrive."""
+        waiting = [entry for entry in self._backlog.peek() if not entry.is_finished]
+        if not waiting or len(waiting) >= self._budget.max_rows:
+            return 0.0
+        now, first = self._clock(), waiting[0].submission
+        lengths = [entry.work for entry in waiting]
+        joined = fills_a_run(lengths, self._budget)
+        delay = 0.0 if joined else self._capacity.delay.total_seconds() + first.admitted - now
+        # Two cohorts suit an encoder that prepares one while it runs the other.
+        cohorts = self._encoder.prefetches
+        return max(delay, 0.0 if cohorts else self._returns.patience(first.priority, now))
+
+    def _refuse_late(self) -> None:
+        """Answer the requests whose time is up, without running them."""
+        now = self._clock()
+        for submission in self._backlog.drop_overdue(now):
+            text = f"waited longer than {self._capacity.time.total_seconds():g} s; try again later"
+            submission.reject(OverloadedError(text, retry_after=self._delay()))
+        while late := [each for each in self._backlog.peek() if _is_late(each, now)]:
+            for entry in late:
+                entry.submission.reject(
+                    DeadlineExceededError("the deadline passed before its turn came")
+                )
 
     async def _run(self, entries: list[Entry]) -> None:
         """Run one epoch and wake everybody whose answer is complete."""
@@ -162,7 +252,9 @@ class Batcher:
             self._running = False
         self._backlog.put_back(left)
         self._note_end(started, len(entries) - len(left))
-        _deliver(entries)
+        answered = _deliver(entries)
+        priority = entries[0].submission.priority
+        self._returns.note_answers(priority, answered, started=started, now=self._clock())
 
     def _prefetch(self) -> None:
         """Prepare the next epoch while one runs, if the encoder finds that worth it."""
@@ -190,7 +282,7 @@ class Batcher:
             await asyncio.wait([self._prefetching])
 
     def _note_start(self, entries: list[Entry]) -> float:
-        now = time.perf_counter()
+        now = self._clock()
         for entry in entries:
             if entry.submission.taken is None:
                 entry.submission.taken = now
@@ -199,12 +291,16 @@ class Batcher:
 
     def _note_end(self, started: float, count: int) -> None:
         if count:
-            seconds = (time.perf_counter() - started) / count
+            seconds = (self._clock() - started) / count
             known = self._seconds_per_item or seconds
             self._seconds_per_item = known + _SMOOTHING * (seconds - known)
 
 
-def _deliver(entries: list[Entry]) -> None:
-    """Wake every caller among these whose answer is complete."""
-    for submission in {id(entry.submission): entry.submission for entry in entries}.values():
-        submission.deliver()
+def _is_late(entry: Entry, now: float) -> bool:
+    return not entry.is_finished and entry.submission.is_late(now)
+
+
+def _deliver(entries: list[Entry]) -> int:
+    """Wake every caller among these whose answer is complete; returns how many there were."""
+    submissions = {id(entry.submission): entry.submission for entry in entries}.values()
+    return sum(submission.deliver() for submission in submissions)

@@ -47,10 +47,22 @@ class BatchMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.refused = Counter(
-            "lookalike_encoder_refused_requests",
-            "Requests refused because the queue was full.",
+        self.inferences = Counter(
+            "lookalike_encoder_inference_count",
+            "Rows that the model ran. Divided by executions: the mean batch.",
             _LABELS,
+            registry=registry,
+        )
+        self.executions = Counter(
+            "lookalike_encoder_execution_count",
+            "Runs of the model.",
+            _LABELS,
+            registry=registry,
+        )
+        self.failures = Counter(
+            "lookalike_encoder_failures",
+            "Items that got an error, by its reason; OVERLOADED counts those refused.",
+            (*_LABELS, "reason"),
             registry=registry,
         )
         self.abandoned = Counter(

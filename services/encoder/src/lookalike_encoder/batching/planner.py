@@ -1,8 +1,8 @@
 """Decides what runs next and together: pure functions of what waits and of a budget.
 
 Work is counted in lengths (tokens, pictures), never in requests. What waits is taken in epochs: a
-snapshot, sorted by length, cut into runs in which little is padding. There is no timer; while the
-model runs, the next epoch gathers by itself.
+snapshot, sorted by length, cut into runs in which little is padding. While the model runs, the next
+epoch gathers by itself.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def plan_epoch(
     if interactive_count:
         return Epoch(Priority.INTERACTIVE, interactive_count)
     return Epoch(Priority.BULK, bulk_count) if bulk_count else None
+
+
+def fills_a_run(lengths: Sequence[int], budget: Budget) -> bool:
+    """Whether rows of these estimated lengths are as many as a run is good for."""
+    return len(lengths) >= budget.max_rows or sum(lengths) >= budget.max_work
 
 
 def plan_runs(lengths: Sequence[int], budget: Budget) -> list[list[int]]:

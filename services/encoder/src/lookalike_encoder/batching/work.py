@@ -7,7 +7,6 @@ thread fills them in, and nobody else touches them. The one field read across is
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike_common.errors import LookalikeError
+from lookalike_common.errors import InternalError, LookalikeError
 from lookalike_encoder.content import Answer, Encoded, Item, Outcome, Priority, Timings
 from lookalike_encoder.encoder import Prepared
 
@@ -27,8 +26,13 @@ class Submission:
 
     items: Sequence[Item]
     priority: Priority
-    done: asyncio.Future[Answer]
-    arrived: float = field(default_factory=time.perf_counter)
+    done: asyncio.Future[Answer | LookalikeError]
+    arrived: float
+    """When it arrived, in seconds on the batcher's clock, as all times here."""
+    deadline: float | None = None
+    """When its caller gives up; None for never."""
+    admitted: float = field(init=False)
+    """When it was let into the line, which only streams wait for."""
     taken: float | None = None
     """When its first item left the line."""
     preprocess: float = 0.0
@@ -37,20 +41,31 @@ class Submission:
     """Seconds in which the model ran rows of it."""
     batch_rows: int = 0
     abandoned: bool = False
-    """The caller left; whatever is still to do is dropped."""
+    """The caller left or was refused; whatever is still to do is dropped."""
     outcomes: list[Outcome | None] = field(init=False)
     size: int = field(init=False)
     """Bytes of its items."""
 
     def __post_init__(self) -> None:
+        self.admitted = self.arrived
         self.outcomes = [None] * len(self.items)
         self.size = sum(item.content.size for item in self.items)
 
-    def deliver(self) -> None:
-        """Wake the caller if every item has its outcome. On the event loop."""
+    def is_late(self, now: float) -> bool:
+        """Whether the caller has given up."""
+        return self.deadline is not None and now >= self.deadline
+
+    def reject(self, error: LookalikeError) -> None:
+        """Answer the request as a whole, and drop what is still to do. On the event loop."""
+        self.abandoned = True
+        if not self.done.done():
+            self.done.set_result(error)
+
+    def deliver(self) -> bool:
+        """Wake the caller if every item has its outcome; says so. On the event loop."""
         outcomes = tuple(each for each in self.outcomes if each is not None)
         if len(outcomes) < len(self.outcomes) or self.done.done():
-            return
+            return False
         queued = (self.taken or self.arrived) - self.arrived
         timings = Timings(
             queue=timedelta(seconds=queued),
@@ -58,6 +73,7 @@ class Submission:
             inference=timedelta(seconds=self.inference),
         )
         self.done.set_result(Answer(outcomes, timings, self.batch_rows))
+        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -97,14 +113,20 @@ class Entry:
         assert self.prepared is not None  # noqa: S101 - only prepared rows are ever run
         self.vectors[row] = vector
         if len(self.vectors) == len(self.prepared.rows):
-            ordered = np.stack([self.vectors[each] for each in range(len(self.vectors))])
+            outcome = self._assemble(self.prepared)
             if self.submission.outcomes[self.index] is None:
-                outcome = Encoded(
-                    ordered,
-                    self.prepared.truncated,
-                    self.prepared.canonical,
-                    self.prepared.width,
-                    self.prepared.height,
-                )
                 self.submission.outcomes[self.index] = outcome
             self.prepared = None
+
+    def _assemble(self, prepared: Prepared) -> Outcome:
+        """Put the rows of the item together, in their order."""
+        ordered = [self.vectors[each] for each in range(len(self.vectors))]
+        if len({each.shape for each in ordered}) > 1:
+            return InternalError("the model returned parts of different shapes for one item")
+        return Encoded(
+            ordered[0][np.newaxis] if len(ordered) == 1 else np.stack(ordered),
+            prepared.truncated,
+            prepared.canonical,
+            prepared.width,
+            prepared.height,
+        )

@@ -44,6 +44,8 @@ class Worker:
         self._batch_rows = metrics.batch_rows.labels(label)
         self._preprocess_seconds = metrics.preprocess_seconds.labels(label)
         self._inference_seconds = metrics.inference_seconds.labels(label)
+        self._inferences = metrics.inferences.labels(label)
+        self._executions = metrics.executions.labels(label)
         self._split = metrics.split.labels(label)
 
     def process(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -81,6 +83,8 @@ class Worker:
         results = self._encoder.prepare([entry.item for entry in entries])
         if len(results) != len(entries):
             raise InternalError(f"{len(entries)} items were prepared to {len(results)}")
+        if not all(isinstance(each, Prepared | LookalikeError) for each in results):
+            raise InternalError("an item was prepared to something else than rows")
         return results
 
     def _run(self, rows: Sequence[_PendingRow]) -> None:
@@ -103,6 +107,8 @@ class Worker:
         self._inference_seconds.observe(seconds)
 
     def _encode_rows(self, rows: Sequence[_PendingRow]) -> Sequence[NDArray[Any] | LookalikeError]:
+        self._executions.inc()
+        self._inferences.inc(len(rows))
         made = self._encoder.encode([row for _, _, row in rows])
         if len(made) != len(rows):
             raise InternalError(f"the model returned {len(made)} results for {len(rows)} rows")
