@@ -120,9 +120,10 @@ def vectors_of() -> Callable[[str], NDArray[np.float32]]:
 
 @pytest.fixture
 def make_batcher() -> Callable[..., Batcher]:
-    def make(encoder: FakeEncoder, **capacity: int) -> Batcher:
+    def make(encoder: FakeEncoder, capacity: Capacity | None = None, **options: Any) -> Batcher:
         budget: Budget = encoder.manifest.budget("cpu")
-        return Batcher(encoder, budget, Capacity(**capacity), BatchMetrics(CollectorRegistry()))
+        metrics = options.pop("metrics", None) or BatchMetrics(CollectorRegistry())
+        return Batcher(encoder, budget, capacity or Capacity(), metrics, **options)
 
     return make
 

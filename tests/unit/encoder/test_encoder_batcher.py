@@ -14,7 +14,7 @@ from lookalike_common.errors import (
     OverloadedError,
 )
 from lookalike_common.testing import assert_eventually
-from lookalike_encoder.batching import Batcher
+from lookalike_encoder.batching import Batcher, Capacity
 from lookalike_encoder.batching.planner import PATIENCE
 from lookalike_encoder.content import Answer, Encoded, Item, Priority, TextContent
 
@@ -210,7 +210,7 @@ async def test_who_leaves_during_a_run_frees_the_rest(
 
 async def test_a_full_queue_refuses_at_once(make_batcher: MakeBatcher, make_encoder: Any) -> None:
     encoder = make_encoder(gated=True)
-    async with make_batcher(encoder, items=3) as batcher:
+    async with make_batcher(encoder, Capacity(items=3)) as batcher:
         tasks = [await hold_up(batcher, encoder), submit(batcher, "a", "b")]
         await settle()
         with pytest.raises(OverloadedError) as refused:
@@ -225,7 +225,7 @@ async def test_a_full_queue_refuses_at_once(make_batcher: MakeBatcher, make_enco
 
 async def test_bytes_are_bounded_too(make_batcher: MakeBatcher, make_encoder: Any) -> None:
     encoder = make_encoder(gated=True)
-    async with make_batcher(encoder, bytes=20) as batcher:
+    async with make_batcher(encoder, Capacity(bytes=20)) as batcher:
         first = await hold_up(batcher, encoder)
         with pytest.raises(OverloadedError):
             await submit(batcher, "x" * 16)
@@ -236,7 +236,7 @@ async def test_bytes_are_bounded_too(make_batcher: MakeBatcher, make_encoder: An
 
 async def test_streams_wait_for_room(make_batcher: MakeBatcher, make_encoder: Any) -> None:
     encoder = make_encoder(gated=True)
-    async with make_batcher(encoder, items=1) as batcher:
+    async with make_batcher(encoder, Capacity(items=1)) as batcher:
         first = await hold_up(batcher, encoder)
         waiting = [submit(batcher, text, wait=True) for text in ("a", "b", "c")]
         await settle()
@@ -249,7 +249,7 @@ async def test_streams_wait_for_room(make_batcher: MakeBatcher, make_encoder: An
 
 async def test_who_waits_for_room_may_leave(make_batcher: MakeBatcher, make_encoder: Any) -> None:
     encoder = make_encoder(gated=True)
-    async with make_batcher(encoder, items=1) as batcher:
+    async with make_batcher(encoder, Capacity(items=1)) as batcher:
         first = await hold_up(batcher, encoder)
         left, stayed = submit(batcher, "left", wait=True), submit(batcher, "stayed", wait=True)
         await settle()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lookalike_common.errors import InternalError, InvalidContentError
-from lookalike_encoder.batching import Batcher
+from lookalike_encoder.batching import Batcher, Capacity
 from lookalike_encoder.content import Answer, Encoded, Item, Priority, TextContent
 
 texts = st.one_of(
@@ -84,7 +84,7 @@ def test_every_request_gets_exactly_its_own_answer(
 ) -> None:
     async def run() -> None:
         encoder = make_encoder(prefetches=prefetches)
-        async with make_batcher(encoder, items=capacity) as batcher:
+        async with make_batcher(encoder, Capacity(items=capacity)) as batcher:
             tasks = []
             for arrival in schedule:
                 tasks.append(asyncio.ensure_future(play(batcher, arrival)))

@@ -15,6 +15,7 @@ from lookalike_common.server import GrpcServer, Service
 from lookalike_encoder.adapters.local_runtime import LocalRuntime
 from lookalike_encoder.adapters.ort_session import OrtOptions
 from lookalike_encoder.batching import Batcher, BatchMetrics, Capacity
+from lookalike_encoder.cache import CacheMetrics, ResultCache
 from lookalike_encoder.catalogue import Catalogue, discover
 from lookalike_encoder.encoder import Encoder
 from lookalike_encoder.install.store import ModelStore
@@ -59,10 +60,13 @@ async def build(
         loader = EncoderLoader(catalogue, store, open_runtime(settings.device, threads))
         server = _make_server(settings, registry)
         metrics = BatchMetrics(server.registry)
-        capacity = Capacity(settings.queue.max_items, settings.queue.max_bytes)
+        queue, size = settings.queue, settings.cache.max_bytes
+        capacity = Capacity(queue.max_items, queue.max_bytes, queue.max_delay, queue.max_time)
+        cache = ResultCache(size, CacheMetrics(server.registry)) if size else None
 
         def make_batcher(encoder: Encoder) -> Batcher:
-            return Batcher(encoder, encoder.manifest.budget(encoder.device), capacity, metrics)
+            budget = encoder.manifest.budget(encoder.device)
+            return Batcher(encoder, budget, capacity, metrics, cache=cache)
 
         batchers = await stack.enter_async_context(AsyncExitStack())
         loading = asyncio.create_task(registry.load(loader.load, make_batcher, batchers))

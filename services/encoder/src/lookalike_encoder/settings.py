@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ByteSize, Field
 
-from lookalike_common.settings import Frozen, Port, ServerSettings, ServiceSettings
+from lookalike_common.settings import Duration, Frozen, Port, ServerSettings, ServiceSettings
 
 
 def default_models_dir() -> Path:
@@ -44,14 +45,27 @@ class DeviceSettings(Frozen):
 
 
 class QueueSettings(Frozen):
-    """How much one encoder accepts before it refuses."""
+    """How much one encoder accepts before it refuses, and how long it keeps it waiting."""
 
     max_items: int = Field(default=4096, ge=1)
     """Items waiting or running."""
     max_bytes: ByteSize = ByteSize(256 << 20)
     """Their bytes."""
+    max_delay: Duration = timedelta(0)
+    """How long a request that fills no batch waits for others to join it; 0: not at all."""
+    max_time: Duration = timedelta(0)
+    """How long a request waits at most for its turn, before it is refused as one is when the queue
+    is full; 0: as long as its caller does."""
     stream_depth: int = Field(default=8, ge=1)
     """Requests of one stream that are served at once."""
+
+
+class CacheSettings(Frozen):
+    """Results kept by a hash of what they were made of."""
+
+    max_bytes: ByteSize = ByteSize(0)
+    """Of all encoders together; 0: none are kept. An answer from here is fast, which tells a caller
+    that somebody, perhaps of another tenant, encoded the same content before."""
 
 
 class EncoderSettings(ServiceSettings):
@@ -72,3 +86,5 @@ class EncoderSettings(ServiceSettings):
     """What models run on."""
     queue: QueueSettings = QueueSettings()
     """How much is accepted."""
+    cache: CacheSettings = CacheSettings()
+    """Results that are kept."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 from types import TracebackType
@@ -33,6 +33,7 @@ from lookalike_encoder.batching.planner import fills_a_run
 from lookalike_encoder.batching.returns import Returns
 from lookalike_encoder.batching.work import Entry, Submission
 from lookalike_encoder.batching.worker import Worker
+from lookalike_encoder.cache import ResultCache
 from lookalike_encoder.content import Answer, Item, Priority
 from lookalike_encoder.encoder import Encoder
 from lookalike_encoder.manifest import Budget
@@ -57,6 +58,7 @@ class Batcher:
         capacity: Capacity,
         metrics: BatchMetrics,
         *,
+        cache: ResultCache | None = None,
         clock: Callable[[], float] = time.monotonic,
         make_thread: Callable[[str], Executor] = one_thread,
     ) -> None:
@@ -78,6 +80,8 @@ class Batcher:
         self._prefetching: asyncio.Future[None] | None = None
         self._prefetched: list[Entry] = []
         self._seconds_per_item = 0.0
+        fingerprint = encoder.manifest.fingerprint
+        self._cache = cache.of_encoder(name, fingerprint) if cache else None
         self._metrics = metrics
         self._queue_items = metrics.queue_items.labels(name)
         self._queue_seconds = metrics.queue_seconds.labels(name)
@@ -119,8 +123,12 @@ class Batcher:
         waited for longer than is allowed; DeadlineExceededError when the deadline of the current
         call passes before its turn. Cancelling it drops what is not yet running.
         """
+
+        def run(wanted: Sequence[Item]) -> Awaitable[Answer]:
+            return self._encode(wanted, priority, wait=wait)
+
         try:
-            answer = await self._encode(items, priority, wait=wait)
+            answer = await (self._cache.encode(items, run) if self._cache else run(items))
         except LookalikeError as error:
             self._count_failures([error] * len(items))
             raise
