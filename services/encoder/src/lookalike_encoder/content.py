@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_common.errors import LookalikeError
+from lookalike_encoder.structure import StructureQuery
 from lookalike_media import Box, PixelFormat
 
 Vectors = NDArray[np.float32]
@@ -31,7 +32,8 @@ class Operation(Enum):
     RERANK = "rerank"
     """A vector of length 1 for each token: float32 [tokens, dimensions]."""
     MATCH_STRUCTURE = "match-structure"
-    """Atoms that match: int32 [atoms]; empty and -1 as `structure` says."""
+    """Atoms of the candidate that match: int32 [atoms], none where only the fact counts, and one
+    of -1 where it does not match."""
 
 
 class Task(Enum):
@@ -166,6 +168,8 @@ class Item:
     """Parts of a picture, each to get a vector of its own; none: the whole gets one."""
     task: Task = Task.DOCUMENT
     operation: Operation = Operation.ENCODE
+    structure: StructureQuery | None = None
+    """What to match it with, for MATCH_STRUCTURE."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_encoder.structure import Chemistry
+
 Tensor = NDArray[np.generic]
 
 
@@ -86,3 +88,6 @@ class Runtime(Protocol):
 
         Raises EncoderNotReadyError.
         """
+
+    def open_chemistry(self) -> Chemistry:
+        """Return what reads molecules."""

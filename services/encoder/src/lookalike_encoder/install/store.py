@@ -34,13 +34,13 @@ class ModelStore:
         return self.folder / manifest.versioned_name
 
     def is_present(self, manifest: Manifest) -> bool:
-        """Whether anything is there; `check` says whether it is whole."""
-        return self.locate(manifest).is_dir()
+        """Whether anything is there; `check` says whether it is whole. Code alone always is."""
+        return not manifest.files or self.locate(manifest).is_dir()
 
     def check(self, manifest: Manifest) -> dict[str, Path]:
         """Return the model's files by role if all are there and right; raises ModelFilesError."""
         folder = self.locate(manifest)
-        if not folder.is_dir():
+        if manifest.files and not folder.is_dir():
             raise ModelFilesError(
                 f"{manifest.versioned_name} is not installed in {self.folder}; run "
                 f"`lookalike-encoder models install {manifest.name}`"
