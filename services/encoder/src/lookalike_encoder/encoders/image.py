@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lookalike_common.errors import LookalikeError
-from lookalike_encoder.content import (
-    ImageContent,
-    Item,
-    Operation,
-    RawImageContent,
-    Vectors,
-)
-from lookalike_encoder.encoder import Prepared, Row, normalise, wrong_modality
+from lookalike_encoder.content import Item, Operation, Vectors
+from lookalike_encoder.encoder import Prepared, Row, normalise
+from lookalike_encoder.encoders.pictures import Colour, Frame, PictureReader, located
 from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.session import Runtime
-from lookalike_media import (
-    Box,
-    ImageHeader,
-    ImageLimits,
-    PixelBudget,
-    Pixels,
-    RawImage,
-    crop_image,
-    decode_image,
-    probe_image,
-    raw_image,
-    reduction,
-    resize_pixels,
-)
+from lookalike_media import Box, RawImage, crop_image
 
 _INPUT, _OUTPUT = "image", "features"
-_Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 class ImagePreprocessing(BaseModel):
@@ -51,7 +31,7 @@ class ImagePreprocessing(BaseModel):
     height: int = Field(ge=1)
     fit: Literal["pad", "stretch"]
     """Keep the proportions and fill the rest, or change them."""
-    fill: tuple[_Byte, _Byte, _Byte]
+    fill: Colour
     """The colour that fills the rest."""
     decoded_side: int = Field(ge=1)
     """The shorter side that a JPEG decoded at reduced scale must still have."""
@@ -66,11 +46,9 @@ class ImageEncoder:
 
     def __init__(self, manifest: Manifest, files: Mapping[str, Path], runtime: Runtime) -> None:
         self.manifest = manifest
-        self._preprocessing = ImagePreprocessing.model_validate(manifest.preprocessing)
-        shape = (self._preprocessing.height, self._preprocessing.width, 3)
-        self._blank = np.full(shape, self._preprocessing.fill, np.uint8)  # ten times a copy's cost
-        self._limits = ImageLimits(manifest.limits.max_bytes, manifest.limits.max_pixels)
-        self._memory = PixelBudget(self._limits.max_pixels)
+        how = ImagePreprocessing.model_validate(manifest.preprocessing)
+        self._frame = Frame(how.width, how.height, how.fit, how.fill)
+        self._reader = PictureReader(manifest, how.decoded_side)
         self._threads = runtime.threads
         self._session = runtime.open_session(files["model"])
 
@@ -97,74 +75,16 @@ class ImageEncoder:
 
     def _prepare_item(self, item: Item) -> Prepared | LookalikeError:
         try:
-            with self._memory.reserve(self._decoded_pixels(item)):
-                return self._cut_and_fit(self._decode(item), item.regions)
+            with self._reader.open(item) as image:
+                return self._cut_and_fit(image, item.regions)
         except LookalikeError as error:
             return error
 
     def _cut_and_fit(self, image: RawImage, regions: Sequence[Box]) -> Prepared:
         parts = [_cut(image, box, index) for index, box in enumerate(regions)] or [image]
-        return Prepared(tuple(Row(1, self._fit(part.pixels)) for part in parts))
-
-    def _decoded_pixels(self, item: Item) -> int:
-        """Read from the header how many pixels decoding will take."""
-        if not isinstance(item.content, ImageContent):
-            return 0  # raw pixels are here already
-        header = self._probe(item.content)
-        scale = reduction(header, self._needed_side(header, item.regions))
-        return header.width * header.height // scale**2
-
-    def _decode(self, item: Item) -> RawImage:
-        content = item.content
-        if not isinstance(content, ImageContent | RawImageContent):
-            raise wrong_modality(self.manifest, content)
-        with _located("content"):
-            if isinstance(content, RawImageContent):
-                return raw_image(
-                    content.data, content.width, content.height, content.pixel_format, self._limits
-                )
-            header = self._probe(content)
-            needed = self._needed_side(header, item.regions)
-            return decode_image(content.data, self._limits, header=header, min_side=needed)
-
-    def _probe(self, content: ImageContent) -> ImageHeader:
-        with _located("content"):
-            return probe_image(content.data, self._limits)
-
-    def _needed_side(self, header: ImageHeader, regions: Sequence[Box]) -> int:
-        """Return the shorter side the decoded picture needs, so that every region has enough."""
-        needed = self._preprocessing.decoded_side
-        if not regions:
-            return needed
-        smallest = max(1, min(min(box.width, box.height) for box in regions))
-        return -(-needed * min(header.width, header.height) // smallest)
-
-    def _fit(self, pixels: Pixels) -> Pixels:
-        """Scale a picture into the model's square."""
-        width, height = self._preprocessing.width, self._preprocessing.height
-        if self._preprocessing.fit == "stretch":
-            return resize_pixels(pixels, width, height)
-        rows, columns = pixels.shape[:2]
-        scale = min(width / columns, height / rows)
-        inner_width = min(width, max(1, round(columns * scale)))
-        inner_height = min(height, max(1, round(rows * scale)))
-        square = self._blank.copy()
-        left, top = (width - inner_width) // 2, (height - inner_height) // 2
-        square[top : top + inner_height, left : left + inner_width] = resize_pixels(
-            pixels, inner_width, inner_height
-        )
-        return square
+        return Prepared(tuple(Row(1, self._frame.fit(part.pixels)) for part in parts))
 
 
 def _cut(image: RawImage, box: Box, index: int) -> RawImage:
-    with _located(f"regions[{index}]"):
+    with located(f"regions[{index}]"):
         return crop_image(image, box)
-
-
-@contextmanager
-def _located(field: str) -> Iterator[None]:
-    """Say which field of the item an error is about."""
-    try:
-        yield
-    except LookalikeError as error:
-        raise error.at(field) from error.__cause__
