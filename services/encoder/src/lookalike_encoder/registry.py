@@ -58,6 +58,8 @@ class ReadyEncoder:
 
     manifest: Manifest
     batcher: Batcher
+    labels: tuple[str, ...] = ()
+    """What it can detect."""
 
 
 class Registry:
@@ -119,7 +121,7 @@ class Registry:
                 f"{slot.manifest.fingerprint}; the caller expects {expected_fingerprint}",
                 field="expected_fingerprint",
             )
-        return ReadyEncoder(slot.manifest, slot.batcher)
+        return ReadyEncoder(slot.manifest, slot.batcher, slot.labels)
 
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprints of the ready encoders by name."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 from lookalike.type.v1 import content_pb2
-from lookalike_common.errors import LookalikeError, UnsupportedMediaError
+from lookalike_common.errors import FieldViolation, LookalikeError, UnsupportedMediaError
 from lookalike_encoder.content import (
     AudioContent,
     Content,
@@ -57,6 +58,14 @@ def from_content(content: content_pb2.Content, manifest: Manifest) -> Content | 
         )
     found = read(content)
     return found if takes(manifest, found) else wrong_modality(manifest, found)
+
+
+def placed(error: LookalikeError, field: str) -> LookalikeError:
+    """Return a copy of an error about an item's `content` where the request calls it otherwise."""
+    moved = copy.copy(error)
+    moved.field = error.field.removeprefix("content").removeprefix(".")
+    moved.violations = (FieldViolation(moved.field, error.message),)
+    return moved.at(field)
 
 
 def _from_raw_image(raw: content_pb2.RawImage) -> RawImageContent:
