@@ -1,4 +1,4 @@
-"""Bounded decoding of still images; sound follows. Used by the encoder and by ingest.
+"""Bounded decoding of still images and sound. Used by the encoder and by ingest.
 
 Failures are errors of `lookalike_common.errors` that know their reason: InvalidContentError
 (empty, damaged), UnsupportedMediaError (nothing that can be read), LimitExceededError.
@@ -16,9 +16,14 @@ from lookalike_media._image import (
     raw_image,
     resize_pixels,
 )
+from lookalike_media._sound import SampleFormat, Samples, Sound, decode_audio, raw_audio
+from lookalike_media._sound_header import AUDIO_FORMATS, AudioHeader, AudioLimits, probe_audio
 
 __all__ = [
+    "AUDIO_FORMATS",
     "IMAGE_FORMATS",
+    "AudioHeader",
+    "AudioLimits",
     "Box",
     "ImageHeader",
     "ImageLimits",
@@ -26,9 +31,15 @@ __all__ = [
     "PixelFormat",
     "Pixels",
     "RawImage",
+    "SampleFormat",
+    "Samples",
+    "Sound",
     "crop_image",
+    "decode_audio",
     "decode_image",
+    "probe_audio",
     "probe_image",
+    "raw_audio",
     "raw_image",
     "reduction",
     "resize_pixels",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lookalike_common.errors import LookalikeError
 from lookalike_encoder.structure import StructureQuery
-from lookalike_media import Box, PixelFormat
+from lookalike_media import Box, PixelFormat, SampleFormat
 
 Vectors = NDArray[np.float32]
 """float32 [rows, dimensions]."""
@@ -99,13 +99,6 @@ class AudioContent:
     def size(self) -> int:
         """Bytes it takes."""
         return len(self.data)
-
-
-class SampleFormat(Enum):
-    """What one sample of raw sound is, little-endian; the value is numpy's name for it."""
-
-    S16 = "<i2"
-    F32 = "<f4"
 
 
 @dataclass(frozen=True, slots=True)

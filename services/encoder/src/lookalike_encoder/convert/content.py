@@ -13,14 +13,13 @@ from lookalike_encoder.content import (
     ImageContent,
     RawAudioContent,
     RawImageContent,
-    SampleFormat,
     SequenceContent,
     SmilesContent,
     TextContent,
 )
 from lookalike_encoder.encoder import takes, wrong_modality
 from lookalike_encoder.manifest import Manifest
-from lookalike_media import PixelFormat
+from lookalike_media import PixelFormat, SampleFormat
 
 _PIXEL_FORMATS = {
     content_pb2.RawImage.PIXEL_FORMAT_UNSPECIFIED: PixelFormat.RGB8,
