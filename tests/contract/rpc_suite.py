@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from pydantic import ByteSize
 
 from lookalike.asset.v1 import asset_service_pb2
-from lookalike.encoder.v1 import encoder_service_pb2
+from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2
 from lookalike.ingest.v1 import ingest_service_pb2, job_pb2
 from lookalike.search.v1 import collection_pb2, entity_service_pb2
 from lookalike.type.v1 import content_pb2
@@ -162,7 +162,8 @@ class _Preparation:
         listed = await self._ask(
             "EncoderService.ListEncoders", encoder_service_pb2.ListEncodersRequest()
         )
-        return len(listed.encoders) == 2 and all(each.fingerprint for each in listed.encoders)
+        ready = encoder_pb2.Encoder.STATE_READY
+        return all(each.state == ready for each in listed.encoders)
 
     async def _fill_collections(self) -> None:
         by_encoder = collection_pb2.VectorField

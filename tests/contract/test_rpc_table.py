@@ -14,7 +14,15 @@ import pytest_asyncio
 from lookalike.ingest.v1.ingest_service_pb2 import ListJobFailuresRequest
 from lookalike_common.status import error_from_status
 from tests.contract.rpc_suite import SERVER_OF, RpcSuite, running_suite
-from tests.contract.rpc_tables import asset, collections, encoder, entities, ingest, search
+from tests.contract.rpc_tables import (
+    asset,
+    collections,
+    encoder,
+    entities,
+    ingest,
+    search,
+    structure,
+)
 from tests.contract.rpc_tables.rows import (
     Answers,
     Ends,
@@ -29,7 +37,9 @@ from tests.support.rpc_caller import api
 from tests.support.suite import MODELS
 
 ROWS = [
-    row for table in (encoder, asset, collections, entities, search, ingest) for row in table.ROWS
+    row
+    for table in (encoder, asset, collections, entities, search, ingest, structure)
+    for row in table.ROWS
 ]
 
 

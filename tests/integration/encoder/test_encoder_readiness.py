@@ -19,6 +19,7 @@ from lookalike_common.testing import assert_eventually
 from lookalike_encoder.app import build, open_local_runtime
 from lookalike_encoder.session import InferenceSession, Runtime, Tokenizer
 from lookalike_encoder.settings import DeviceSettings, EncoderSettings
+from lookalike_encoder.structure import Chemistry
 
 TEXT, IMAGE = "encoders/minilm-l6-v2", "encoders/efficientnet-lite0"
 Stub = encoder_service_pb2_grpc.EncoderServiceStub
@@ -45,6 +46,9 @@ class HeldUpRuntime:
     def open_tokenizer(self, file: Path, max_tokens: int) -> Tokenizer:
         return self._runtime.open_tokenizer(file, max_tokens)
 
+    def open_chemistry(self) -> Chemistry:
+        return self._runtime.open_chemistry()
+
 
 async def test_nothing_is_served_before_it_is_loaded(
     serve: Serve, serving: Callable[..., bool]
@@ -63,7 +67,8 @@ async def test_nothing_is_served_before_it_is_loaded(
             assert not serving(port)
             assert not serving(port, "")
             listed = stub.ListEncoders(pb.ListEncodersRequest()).encoders
-            assert {each.state for each in listed} == {encoder_pb2.Encoder.STATE_LOADING}
+            states = {each.name: each.state for each in listed}
+            assert states[f"{TEXT}@1"] == encoder_pb2.Encoder.STATE_LOADING
             with pytest.raises(grpc.RpcError) as refused:
                 encode_text(stub)
             assert error_from_rpc(refused.value).reason == "ENCODER_NOT_READY"

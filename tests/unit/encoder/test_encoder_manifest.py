@@ -25,7 +25,8 @@ def write_manifest(source: Path, folder: Path, **changes: Any) -> Path:
 def test_ours_are_found_by_entry_points() -> None:
     catalogue = discover()
     names = [each.versioned_name for each in catalogue.manifests]
-    assert names == ["efficientnet-lite0@1", "minilm-l6-v2@1"]
+    assert names == sorted(names)
+    assert {"efficientnet-lite0@1", "minilm-l6-v2@1", "morgan-2048@1", "dna-kmer6@1"} <= set(names)
     for manifest in catalogue.manifests:
         assert callable(catalogue.factory(manifest))
         assert load_golden(manifest)
@@ -34,8 +35,10 @@ def test_ours_are_found_by_entry_points() -> None:
 def test_fingerprints_are_pinned() -> None:
     """Collections are bound to them: whoever changes one must mean to."""
     assert {each.versioned_name: each.fingerprint[:16] for each in discover().manifests} == {
+        "dna-kmer6@1": "0521d45e88e20908",
         "efficientnet-lite0@1": "2304d13d9fbbfeb5",
         "minilm-l6-v2@1": "6de7b3c2cb469508",
+        "morgan-2048@1": "dbd1b626fd900e38",
     }
 
 

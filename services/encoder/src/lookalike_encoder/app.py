@@ -23,6 +23,7 @@ from lookalike_encoder.loading import EncoderLoader
 from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.registry import Registry, State
 from lookalike_encoder.rpc.encoder import MAX_ITEMS, MAX_REGIONS, SERVICE, EncoderServicer
+from lookalike_encoder.rpc.structure import MAX_CANDIDATES
 from lookalike_encoder.session import Runtime
 from lookalike_encoder.settings import DeviceSettings, EncoderSettings
 
@@ -99,6 +100,7 @@ def _make_server(settings: EncoderSettings, registry: Registry) -> GrpcServer:
         limits={
             "max_batch_items": MAX_ITEMS,
             "max_regions": MAX_REGIONS,
+            "max_candidates": MAX_CANDIDATES,
             "max_queue_items": settings.queue.max_items,
             "max_queue_bytes": settings.queue.max_bytes,
         },
@@ -112,7 +114,8 @@ def _make_server(settings: EncoderSettings, registry: Registry) -> GrpcServer:
 def _open_doors(settings: EncoderSettings, registry: Registry, server: GrpcServer) -> None:
     """Say SERVING once what was asked for is ready; otherwise say why not, and stay closed."""
     states = {slot.state for slot in registry.slots()}
-    if not states:
+    bare = not any(slot.manifest.files for slot in registry.slots())
+    if bare and not settings.encoders:  # those that need no files are always there
         _logger.error(
             "no model is installed in %s; run `lookalike-encoder models install`",
             settings.models_dir,

@@ -34,11 +34,11 @@ class Relation(Enum):
     """Both are the same molecule."""
 
 
-@dataclass(slots=True)
 class Effort:
     """What is left of the steps that one call may make; its candidates share it."""
 
-    steps: int = MAX_STEPS_OF_CALL
+    def __init__(self, steps: int = MAX_STEPS_OF_CALL) -> None:
+        self.steps = steps
 
     @property
     def allowed(self) -> int:

@@ -16,6 +16,7 @@ from lookalike_encoder.convert.encode import from_items, from_priority, to_respo
 from lookalike_encoder.convert.encoder import to_encoder
 from lookalike_encoder.pipelining import pipelined
 from lookalike_encoder.registry import ReadyEncoder, Registry
+from lookalike_encoder.rpc.structure import StructureRpc
 
 SERVICE = "lookalike.encoder.v1.EncoderService"
 
@@ -26,7 +27,7 @@ _OFF_LOOP_BYTES = 256 << 10
 _OFF_LOOP_ITEMS = 64
 
 
-class EncoderServicer(EncoderServiceServicer):
+class EncoderServicer(StructureRpc, EncoderServiceServicer):
     """Answers from the registry and from the batchers of its encoders."""
 
     def __init__(self, registry: Registry, *, stream_depth: int) -> None:
