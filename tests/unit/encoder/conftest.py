@@ -45,14 +45,15 @@ def fake_manifest(**changes: Any) -> Manifest:
 class FakeEncoder:
     """Makes a vector that only its own text can have.
 
-    `bad…` cannot be prepared, `poison…` fails any run that it is in, `nan…` makes no number, and
-    `a|b|c` has three rows. `gate` lets one run through for each permit.
+    `bad…` cannot be prepared, `crash…` fails whoever is prepared with it, `poison…` fails any run
+    that it is in, `nan…` makes no number, and `a|b|c` has three rows. To rerank, a row has as many
+    vectors as it has letters. `gate` lets one run through for each permit.
     """
 
     def __init__(self, *, prefetches: bool = False, gated: bool = False) -> None:
         self.manifest = fake_manifest()
         self.device = "cpu"
-        self.operations = frozenset({Operation.ENCODE})
+        self.operations = frozenset({Operation.ENCODE, Operation.RERANK})
         self.labels = ()
         self.prefetches = prefetches
         self.gate = threading.Semaphore(0 if gated else 1_000_000)
@@ -65,7 +66,9 @@ class FakeEncoder:
 
     def prepare(self, items: Sequence[Item]) -> list[Prepared | LookalikeError]:
         self.prepared.append([text_of(item) for item in items])
-        return [_prepare(text_of(item)) for item in items]
+        if any(text_of(item).startswith("crash") for item in items):
+            raise RuntimeError("crashed")
+        return [_prepare(text_of(item), item.operation) for item in items]
 
     def encode(self, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
         texts = [row.data.tobytes().decode() for row in rows]
@@ -74,18 +77,20 @@ class FakeEncoder:
         assert self.gate.acquire(timeout=30)
         if any(text.startswith("poison") for text in texts):
             raise RuntimeError("poisoned")
-        return [vector_of(text) for text in texts]
+        return [result_of(text, row.operation) for text, row in zip(texts, rows, strict=True)]
 
     def wait_for_run(self) -> None:
         """Block until another run has begun."""
         assert self.started.acquire(timeout=30)
 
 
-def _prepare(text: str) -> Prepared | LookalikeError:
+def _prepare(text: str, operation: Operation) -> Prepared | LookalikeError:
     if text.startswith("bad"):
         return InvalidContentError("bad", field="content")
     parts = [part.encode() for part in text.split("|")]
-    return Prepared(tuple(Row(max(1, len(each)), np.frombuffer(each, np.uint8)) for each in parts))
+    return Prepared(
+        tuple(Row(max(1, len(each)), np.frombuffer(each, np.uint8), operation) for each in parts)
+    )
 
 
 def text_of(item: Item) -> str:
@@ -99,8 +104,13 @@ def vector_of(text: str) -> NDArray[np.float32]:
     return np.full_like(vector, np.nan) if text.startswith("nan") else vector
 
 
-def expected_vectors(text: str) -> NDArray[np.float32]:
-    return np.stack([vector_of(part) for part in text.split("|")])
+def result_of(text: str, operation: Operation) -> NDArray[np.float32]:
+    vector = vector_of(text)
+    return vector if operation is Operation.ENCODE else np.tile(vector, (len(text), 1))
+
+
+def expected_vectors(text: str, operation: Operation = Operation.ENCODE) -> NDArray[np.float32]:
+    return np.stack([result_of(part, operation) for part in text.split("|")])
 
 
 @pytest.fixture

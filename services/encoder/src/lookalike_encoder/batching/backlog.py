@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -66,15 +66,11 @@ class Backlog:
                 self._lines[priority] = deque(each for each in line if not each.is_finished)
             self._abandoned = 0
 
-    def drop_overdue(self, now: float) -> list[Submission]:
-        """Take requests out that waited too long from the front; returns them, each once."""
-        found: dict[int, Submission] = {}
-        allowed = self._capacity.time.total_seconds()
-        for line in self._lines.values() if allowed else ():
-            while line and _waited(line[0].submission, now) > allowed:
-                submission = line.popleft().submission
-                found[id(submission)] = submission
-        return list(found.values())
+    def drop_finished(self, finish: Callable[[Entry], object]) -> None:
+        """Take entries out from the front of each line as long as `finish` finishes them."""
+        for line in self._lines.values():
+            while line and (line[0].is_finished or finish(line[0])):
+                line.popleft()
 
     def is_empty(self) -> bool:
         """Whether nothing stands in line."""
@@ -119,8 +115,3 @@ class Backlog:
         for line in self._lines.values():
             line.clear()
         return entries
-
-
-def _waited(submission: Submission, now: float) -> float:
-    """Return for how many seconds a request has stood in line; 0 once it was begun."""
-    return 0.0 if submission.taken is not None else now - submission.admitted

@@ -92,6 +92,11 @@ class Batcher:
         """Items waiting or running."""
         return self._backlog.items
 
+    @property
+    def backlog_bytes(self) -> int:
+        """Their bytes."""
+        return self._backlog.bytes
+
     async def __aenter__(self) -> Self:
         self._owner = asyncio.create_task(self._own())
         return self
@@ -229,20 +234,30 @@ class Batcher:
         return max(delay, 0.0 if cohorts else self._returns.patience(first.priority, now))
 
     def _refuse_late(self) -> None:
-        """Answer the requests whose time is up, without running them."""
+        """Answer those whose time is up, in the next epoch and at the front, without a run."""
         now = self._clock()
-        for submission in self._backlog.drop_overdue(now):
-            text = f"waited longer than {self._capacity.time.total_seconds():g} s; try again later"
+        self._backlog.drop_finished(lambda entry: self._refuse(entry, now))
+        while sum(self._refuse(entry, now) for entry in self._backlog.peek()):
+            pass  # others have moved up
+
+    def _refuse(self, entry: Entry, now: float) -> bool:
+        """Answer a request if its time is up and it is not begun; says so."""
+        submission, allowed = entry.submission, self._capacity.time.total_seconds()
+        if entry.is_finished:
+            return False
+        if submission.is_late(now):
+            text = "the deadline passed before its turn came"
+            submission.reject(DeadlineExceededError(text))
+        elif allowed and submission.taken is None and now - submission.admitted > allowed:
+            text = f"waited longer than {allowed:g} s; try again later"
             submission.reject(OverloadedError(text, retry_after=self._delay()))
-        while late := [each for each in self._backlog.peek() if _is_late(each, now)]:
-            for entry in late:
-                entry.submission.reject(
-                    DeadlineExceededError("the deadline passed before its turn came")
-                )
+        return entry.is_finished
 
     async def _run(self, entries: list[Entry]) -> None:
         """Run one epoch and wake everybody whose answer is complete."""
-        await self._finish_prefetching(entries)
+        if await self._finish_prefetching(entries):
+            for entry in entries:
+                self._refuse(entry, self._clock())
         started = self._note_start(entries)
         self._running = True
         running = asyncio.get_running_loop().run_in_executor(
@@ -284,10 +299,12 @@ class Batcher:
         _deliver(prefetched)  # those that could not be prepared are never run
         self._prefetch()
 
-    async def _finish_prefetching(self, entries: list[Entry]) -> None:
-        """Wait for the other thread if it still prepares what is to run now."""
-        if self._prefetching and not set(map(id, entries)).isdisjoint(map(id, self._prefetched)):
+    async def _finish_prefetching(self, entries: list[Entry]) -> bool:
+        """Wait for the other thread if it still prepares what is to run now; says whether."""
+        idle = set(map(id, entries)).isdisjoint(map(id, self._prefetched))
+        if self._prefetching and not idle:
             await asyncio.wait([self._prefetching])
+        return not idle
 
     def _note_start(self, entries: list[Entry]) -> float:
         now = self._clock()
@@ -302,10 +319,6 @@ class Batcher:
             seconds = (self._clock() - started) / count
             known = self._seconds_per_item or seconds
             self._seconds_per_item = known + _SMOOTHING * (seconds - known)
-
-
-def _is_late(entry: Entry, now: float) -> bool:
-    return not entry.is_finished and entry.submission.is_late(now)
 
 
 def _deliver(entries: list[Entry]) -> int:
