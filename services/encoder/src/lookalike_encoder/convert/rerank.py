@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lookalike.encoder.v1 import encoder_service_pb2 as pb
 from lookalike.type.v1 import content_pb2
 from lookalike_common.errors import LookalikeError
@@ -35,7 +37,7 @@ def query_tokens(outcome: Outcome) -> Vectors:
     """Return the query's vectors, float32 [tokens, d]; raises what became of it instead."""
     if isinstance(outcome, LookalikeError):
         raise placed(outcome, "query")
-    return outcome.vectors[0]
+    return np.asarray(outcome.vectors[0], np.float32)
 
 
 def to_scores(query: Vectors, outcomes: Sequence[Outcome]) -> list[Scored]:

@@ -16,6 +16,8 @@ from lookalike_encoder.convert.encode import from_items, from_priority, to_respo
 from lookalike_encoder.convert.encoder import to_encoder
 from lookalike_encoder.pipelining import pipelined
 from lookalike_encoder.registry import ReadyEncoder, Registry
+from lookalike_encoder.rpc.detect import DetectRpc
+from lookalike_encoder.rpc.rerank import RerankRpc
 from lookalike_encoder.rpc.structure import StructureRpc
 
 SERVICE = "lookalike.encoder.v1.EncoderService"
@@ -27,7 +29,7 @@ _OFF_LOOP_BYTES = 256 << 10
 _OFF_LOOP_ITEMS = 64
 
 
-class EncoderServicer(StructureRpc, EncoderServiceServicer):
+class EncoderServicer(DetectRpc, RerankRpc, StructureRpc, EncoderServiceServicer):
     """Answers from the registry and from the batchers of its encoders."""
 
     def __init__(self, registry: Registry, *, stream_depth: int) -> None:
