@@ -1,4 +1,4 @@
-"""Makes the golden vectors of the encoders that are code alone: molecules, DNA.
+"""Makes the golden vectors of the encoders that are code alone: molecules, DNA, picture hashes.
 
 Nothing of Lookalike is imported, and what it does is done in another way: molecules by RDKit's
 older function and its list of set bits, k-mers by counting strings, picture hashes by summing
@@ -13,18 +13,26 @@ It writes `golden.json` beside the manifests, and the pictures that are hashed.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import random
 from collections import Counter
+from operator import mul
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageOps
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdMolDescriptors
 
 MODELS = Path(__file__).parents[3] / "services/encoder/src/lookalike_encoder/models"
 K = 6
+SIDE, WAVES = 64, 16
+MARGIN = 1.5
+"""How far every wave must be from the median: decoders round differently."""
 COMPLEMENT = {"A": "T", "C": "G", "G": "C", "T": "A"}
 
 MOLECULES = {
@@ -57,6 +65,7 @@ def main() -> None:
             for name, (sequence, letters) in sequences().items()
         ],
     )
+    write_pictures()
 
 
 def print_of(smiles: str) -> bytes:
@@ -107,6 +116,87 @@ def frequencies(letters: str) -> str:
     length = math.sqrt(sum(count * count for count in counts.values()))
     vector = np.array([counts[word] / length for word in words], "<f4")
     return base64.b64encode(vector.tobytes()).decode()
+
+
+def write_pictures() -> None:
+    """Draw a picture for each way to decode one, and hash it."""
+    folder = MODELS / "phash-256" / "golden"
+    folder.mkdir(exist_ok=True)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    cases = []
+    for name, size, mode, options in (
+        ("plain.png", (160, 96), "RGB", {}),
+        ("alpha.png", (90, 130), "RGBA", {}),
+        ("grey.png", (128, 128), "L", {}),
+        ("turned.jpg", (200, 140), "RGB", {"quality": 92, "exif": turned}),
+    ):
+        for seed in range(1000):
+            content = encode(draw(seed, size).convert(mode), seed, options, name)
+            bits, margin = hash_of(content)
+            if margin > MARGIN:
+                break
+        else:
+            raise SystemExit(f"no picture is clear enough for {name}")
+        (folder / name).write_bytes(content)
+        vector = base64.b64encode(bits).decode()
+        cases.append({"name": name, "image": f"golden/{name}", "vector": vector})
+    write("phash-256", cases)
+
+
+def draw(seed: int, size: tuple[int, int]) -> Image.Image:
+    """Draw soft blobs of every size."""
+    dice = np.random.default_rng(seed)
+    image = Image.fromarray(dice.integers(0, 256, (5, 5, 3), np.uint8)).resize(size)
+    fine = Image.fromarray(dice.integers(0, 256, (18, 18, 3), np.uint8))
+    return Image.blend(image, fine.resize(size, Image.Resampling.BICUBIC), 0.8)
+
+
+def encode(image: Image.Image, seed: int, options: dict[str, Any], name: str) -> bytes:
+    """Encode a picture, with a hole where it can be transparent."""
+    if image.mode == "RGBA":
+        left = seed % 40
+        ImageDraw.Draw(image).ellipse((left, 20, left + 40, 80), fill=(0, 0, 0, 90))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG" if name.endswith("png") else "JPEG", **options)
+    return buffer.getvalue()
+
+
+def hash_of(content: bytes) -> tuple[bytes, float]:
+    """Return 256 bits, lowest first, and how close the closest wave is to the median."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    planes = average(average(np.asarray(image, float), SIDE).swapaxes(0, 1), SIDE).swapaxes(0, 1)
+    grey = [
+        [0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue in row]
+        for row in np.rint(planes).tolist()
+    ]
+    table = [
+        [math.cos(math.pi * wave * (2 * place + 1) / (2 * SIDE)) for place in range(SIDE)]
+        for wave in range(1, WAVES + 1)
+    ]
+    across = [[sum(map(mul, row, wave)) for wave in table] for row in grey]
+    down = [
+        sum(table[wave][row] * across[row][column] for row in range(SIDE)) * 2 / SIDE
+        for wave in range(WAVES)
+        for column in range(WAVES)
+    ]
+    middle = median(down)
+    number = sum(1 << place for place, strength in enumerate(down) if strength > middle)
+    margin = min(abs(strength - middle) for strength in down)
+    return number.to_bytes(WAVES**2 // 8, "little"), margin
+
+
+def average(values: np.ndarray, length: int) -> np.ndarray:
+    """Average along the first axis into `length` equal stretches, whose edges may cut places."""
+    made = np.zeros((length, *values.shape[1:]))
+    step = len(values) / length
+    for place in range(length):
+        start, end = place * step, (place + 1) * step
+        for source in range(int(start), min(math.ceil(end), len(values))):
+            share = min(end, source + 1) - max(start, source)
+            made[place] += values[source] * share / step
+    return made
 
 
 def write(name: str, cases: list[dict[str, str]]) -> None:

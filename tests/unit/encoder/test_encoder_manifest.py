@@ -39,6 +39,7 @@ def test_fingerprints_are_pinned() -> None:
         "efficientnet-lite0@1": "2304d13d9fbbfeb5",
         "minilm-l6-v2@1": "6de7b3c2cb469508",
         "morgan-2048@1": "dbd1b626fd900e38",
+        "phash-256@1": "9942a0a61c29cdf4",
     }
 
 
