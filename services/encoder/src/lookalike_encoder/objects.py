@@ -55,8 +55,9 @@ def find_objects(
 
     `floor` is the least score; boxes without an area and those that are no numbers are dropped.
     """
-    real = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    places, labels = np.nonzero((scores >= floor) & real[:, np.newaxis])
+    boxes = np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, np.float32(0))
+    real = np.logical_and.reduce(boxes[:, 2:] > boxes[:, :2], axis=1, keepdims=True)
+    places, labels = np.nonzero((scores >= floor) & real)
     best = np.argsort(-scores[places, labels], kind="stable")[:_MAX_GUESSES]
     places, labels = places[best], labels[best]
     kept = suppress(boxes[places], labels, max_overlap)
