@@ -1,7 +1,6 @@
 """Which encoders are served, and what is said about the others."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -12,33 +11,72 @@ from lookalike_common.errors import (
     InternalError,
     NotFoundError,
 )
+from lookalike_encoder.lifecycle import Lifecycle
 from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.registry import Registry, State
 
 MakeManifest = Callable[..., Manifest]
 
 
-@pytest.fixture
-async def registry(make_manifest: MakeManifest, make_encoder: Any, make_batcher: Any) -> Any:
-    manifests = [make_manifest(name=name) for name in ("broken", "fine", "weird")]
-    manifests.insert(2, make_manifest(name="fine", version="2"))
-    registry = Registry(manifests)
+class Source:
+    """Manifests of which some cannot be loaded."""
 
-    def load(manifest: Manifest) -> Any:
+    def __init__(self, make_encoder: Callable[[], Any]) -> None:
+        self._make_encoder = make_encoder
+
+    def load(self, manifest: Manifest) -> Any:
         if manifest.name == "broken":
             raise EncoderNotReadyError("its vectors are wrong")
         if manifest.name == "weird":
             raise ZeroDivisionError
-        return make_encoder()
+        return self._make_encoder()
 
-    async with AsyncExitStack() as stack:
-        await registry.load(load, make_batcher, stack)
+    def stamp(self, manifest: Manifest) -> object:
+        return manifest.versioned_name
+
+    def wanted(self) -> list[Manifest]:
+        return []
+
+    def find(self, name: str) -> Manifest:
+        raise NotFoundError(name)
+
+    def reread(self, manifest: Manifest) -> Manifest:
+        return manifest
+
+
+@pytest.fixture
+async def registry(make_manifest: MakeManifest, make_encoder: Any, make_batcher: Any) -> Any:
+    manifests = [make_manifest(name=name) for name in ("weird", "broken", "fine")]
+    manifests.insert(0, make_manifest(name="fine", version="2"))
+    registry = Registry(manifests)
+    async with Lifecycle(registry, Source(make_encoder), make_batcher, lambda: None) as lifecycle:
+        await lifecycle.start()
         yield registry
 
 
 def test_names_lead_to_the_newest_version(registry: Registry) -> None:
     assert registry.find("encoders/fine").manifest.version == "2"
     assert registry.find("encoders/fine@1").manifest.version == "1"
+    assert [slot.manifest.versioned_name for slot in registry.slots()] == [
+        "broken@1",
+        "fine@1",
+        "fine@2",
+        "weird@1",
+    ]
+
+
+async def test_names_without_version_lead_to_what_is_loaded(
+    make_manifest: MakeManifest, make_encoder: Any, make_batcher: Any
+) -> None:
+    registry = Registry([make_manifest(version=each) for each in ("9", "10")])
+    async with Lifecycle(registry, Source(make_encoder), make_batcher, lambda: None) as lifecycle:
+        assert registry.find("encoders/fake").manifest.version == "10"
+        await lifecycle.start()
+        unloaded = await lifecycle.unload("encoders/fake")
+        assert (unloaded.manifest.version, unloaded.state) == ("10", State.UNLOADED)
+        assert registry.ready("encoders/fake").manifest.version == "9"
+        with pytest.raises(EncoderNotReadyError, match="unloaded"):
+            registry.ready("encoders/fake@10")
 
 
 @pytest.mark.parametrize("name", ["encoders/other", "encoders/fine@3", "encoders/"])

@@ -31,6 +31,11 @@ class Health:
         self._draining = False
         self._closed = False
 
+    def add(self, service: str) -> None:
+        """Make a further name known, NOT_SERVING at first; nothing happens where it already is."""
+        self._serving.setdefault(service, False)
+        self._notify()
+
     def set_serving(self, service: str, serving: bool) -> None:
         """Set the state of a service, "" being the whole server; call it on the event loop."""
         if service not in self._serving:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import functools
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from lookalike.encoder.v1 import encoder_service_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from lookalike.encoder.v1 import encoder_admin_service_pb2_grpc, encoder_service_pb2_grpc
 from lookalike_common.server import GrpcServer, Service
 from lookalike_encoder.adapters.local_runtime import LocalRuntime
 from lookalike_encoder.adapters.ort_session import OrtOptions
 from lookalike_encoder.batching import Batcher, BatchMetrics, Capacity
 from lookalike_encoder.cache import CacheMetrics, ResultCache
-from lookalike_encoder.catalogue import Catalogue, discover
+from lookalike_encoder.catalogue import discover
 from lookalike_encoder.encoder import Encoder
+from lookalike_encoder.hangup import hangups
 from lookalike_encoder.install.store import ModelStore
-from lookalike_encoder.loading import EncoderLoader
-from lookalike_encoder.manifest import Manifest
-from lookalike_encoder.registry import Registry, State
+from lookalike_encoder.lifecycle import Lifecycle
+from lookalike_encoder.readiness import Readiness
+from lookalike_encoder.registry import Registry, Slot, State
+from lookalike_encoder.rpc.admin import ADMIN_SERVICE, EncoderAdminServicer
 from lookalike_encoder.rpc.encoder import MAX_ITEMS, MAX_REGIONS, SERVICE, EncoderServicer
 from lookalike_encoder.rpc.structure import MAX_CANDIDATES
 from lookalike_encoder.session import Runtime
 from lookalike_encoder.settings import DeviceSettings, EncoderSettings
+from lookalike_encoder.shelf import Shelf
 
-_logger = logging.getLogger(__name__)
 OpenRuntime = Callable[[DeviceSettings, Executor], Runtime]
 
 
@@ -52,41 +56,70 @@ async def build(
     Health says SERVING when they are ready. Raises ManifestError or NotFoundError if the settings
     name what does not exist.
     """
-    catalogue = discover(settings.manifest_dirs)
     store = ModelStore(settings.models_dir)
-    registry = Registry(_choose(settings, catalogue, store))
+    metrics = CollectorRegistry()
     async with AsyncExitStack() as stack:
         count = settings.device.decode_threads or len(os.sched_getaffinity(0))
         threads = stack.enter_context(ThreadPoolExecutor(count, "decode"))
-        loader = EncoderLoader(catalogue, store, open_runtime(settings.device, threads))
-        server = _make_server(settings, registry)
-        metrics = BatchMetrics(server.registry)
-        queue, size = settings.queue, settings.cache.max_bytes
-        capacity = Capacity(queue.max_items, queue.max_bytes, queue.max_delay, queue.max_time)
-        cache = ResultCache(size, CacheMetrics(server.registry)) if size else None
+        runtime = open_runtime(settings.device, threads)
+        find_all = functools.partial(discover, settings.manifest_dirs)
+        shelf = Shelf(find_all, store, runtime, named=settings.encoders)
+        registry = Registry(shelf.wanted())
+        _list_unwanted(registry, shelf)
 
-        def make_batcher(encoder: Encoder) -> Batcher:
-            budget = encoder.manifest.budget(encoder.device)
-            return Batcher(encoder, budget, capacity, metrics, cache=cache)
+        def tell() -> None:
+            readiness.update()
 
-        batchers = await stack.enter_async_context(AsyncExitStack())
-        loading = asyncio.create_task(registry.load(loader.load, make_batcher, batchers))
-        loading.add_done_callback(
-            lambda task: None if task.cancelled() else _open_doors(settings, registry, server)
+        lifecycle = Lifecycle(registry, shelf, _batcher_maker(settings, metrics), tell)
+        server = _make_server(settings, registry, lifecycle, metrics)
+        readiness = Readiness(
+            registry, server.health, metrics, service=SERVICE, required=settings.encoders
         )
+        await stack.enter_async_context(lifecycle)
+        asked = stack.enter_context(hangups())
+        loading = asyncio.create_task(_keep_loaded(lifecycle, readiness, asked))
         stack.push_async_callback(_cancel, loading)
         yield server
 
 
-def _choose(settings: EncoderSettings, catalogue: Catalogue, store: ModelStore) -> list[Manifest]:
-    """Return what to serve: what the settings name, or whatever is installed."""
-    if settings.encoders:
-        return [catalogue.find(name) for name in sorted(settings.encoders)]
-    return [each for each in catalogue.manifests if store.is_present(each)]
+async def _keep_loaded(lifecycle: Lifecycle, readiness: Readiness, asked: asyncio.Event) -> None:
+    """Load everything, then look for what changed whenever somebody asks."""
+    await lifecycle.start()
+    readiness.start()
+    while await asked.wait():
+        asked.clear()
+        await lifecycle.refresh()
 
 
-def _make_server(settings: EncoderSettings, registry: Registry) -> GrpcServer:
-    server = GrpcServer(
+def _list_unwanted(registry: Registry, shelf: Shelf) -> None:
+    """Show what is installed and not to be served; it can be loaded later."""
+    for manifest in shelf.installed():
+        if registry.get(manifest.versioned_name) is None:
+            registry.add(Slot(manifest, State.UNLOADED))
+
+
+def _batcher_maker(
+    settings: EncoderSettings, registry: CollectorRegistry
+) -> Callable[[Encoder], Batcher]:
+    metrics = BatchMetrics(registry)
+    queue, size = settings.queue, settings.cache.max_bytes
+    capacity = Capacity(queue.max_items, queue.max_bytes, queue.max_delay, queue.max_time)
+    cache = ResultCache(size, CacheMetrics(registry)) if size else None
+
+    def make_batcher(encoder: Encoder) -> Batcher:
+        budget = encoder.manifest.budget(encoder.device)
+        return Batcher(encoder, budget, capacity, metrics, cache=cache)
+
+    return make_batcher
+
+
+def _make_server(
+    settings: EncoderSettings,
+    registry: Registry,
+    lifecycle: Lifecycle,
+    metrics: CollectorRegistry,
+) -> GrpcServer:
+    return GrpcServer(
         settings.server,
         server_name="encoder",
         services=[
@@ -94,7 +127,12 @@ def _make_server(settings: EncoderSettings, registry: Registry) -> GrpcServer:
                 SERVICE,
                 encoder_service_pb2_grpc.add_EncoderServiceServicer_to_server,
                 EncoderServicer(registry, stream_depth=settings.queue.stream_depth),
-            )
+            ),
+            Service(
+                ADMIN_SERVICE,
+                encoder_admin_service_pb2_grpc.add_EncoderAdminServiceServicer_to_server,
+                EncoderAdminServicer(lifecycle),
+            ),
         ],
         features=lambda: sorted(registry.devices()),
         limits={
@@ -105,26 +143,8 @@ def _make_server(settings: EncoderSettings, registry: Registry) -> GrpcServer:
             "max_queue_bytes": settings.queue.max_bytes,
         },
         encoder_fingerprints=registry.fingerprints,
+        registry=metrics,
     )
-    server.health.set_serving(SERVICE, False)
-    server.health.set_serving("", False)
-    return server
-
-
-def _open_doors(settings: EncoderSettings, registry: Registry, server: GrpcServer) -> None:
-    """Say SERVING once what was asked for is ready; otherwise say why not, and stay closed."""
-    states = {slot.state for slot in registry.slots()}
-    bare = not any(slot.manifest.files for slot in registry.slots())
-    if bare and not settings.encoders:  # those that need no files are always there
-        _logger.error(
-            "no model is installed in %s; run `lookalike-encoder models install`",
-            settings.models_dir,
-        )
-    elif State.READY not in states or (settings.encoders and states != {State.READY}):
-        _logger.error("not serving: an encoder is refused, see above")
-    else:
-        server.health.set_serving(SERVICE, True)
-        server.health.set_serving("", True)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

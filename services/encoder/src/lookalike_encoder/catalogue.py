@@ -15,7 +15,12 @@ from pathlib import Path
 
 from lookalike_common.errors import NotFoundError
 from lookalike_encoder.encoder import Factory
-from lookalike_encoder.manifest import Manifest, ManifestError, load_manifests
+from lookalike_encoder.manifest import (
+    Manifest,
+    ManifestError,
+    load_manifests,
+    version_key,
+)
 
 _GROUP = "lookalike.encoders"
 _RESOURCE_TYPE = "lookalike/Encoder"
@@ -45,7 +50,7 @@ class Catalogue:
                 resource_type=_RESOURCE_TYPE,
                 resource_name=f"encoders/{name}",
             )
-        return max(found, key=_version_key)
+        return max(found, key=version_key)
 
     def factory(self, manifest: Manifest) -> Factory:
         """Load the code for a manifest's kind; raises ManifestError."""
@@ -69,7 +74,7 @@ def discover(folders: Sequence[Path] = ()) -> Catalogue:
         if manifest.versioned_name in found:
             raise ManifestError(f"there are two manifests of {manifest.versioned_name}")
         found[manifest.versioned_name] = manifest
-    return Catalogue(tuple(sorted(found.values(), key=_version_key)), kinds)
+    return Catalogue(tuple(sorted(found.values(), key=version_key)), kinds)
 
 
 def _read(*folders: Path) -> Iterable[Manifest]:
@@ -84,10 +89,3 @@ def _models_folder(point: EntryPoint) -> Path:
     if spec is None or spec.origin is None:
         raise ManifestError(f"the entry point {point.name} names {package}, which is not installed")
     return Path(spec.origin).parent / "models"
-
-
-def _version_key(manifest: Manifest) -> tuple[str, list[tuple[int, int, str]]]:
-    """Order `1.10` after `1.9`, and words before numbers."""
-    parts = manifest.version.replace("-", ".").replace("_", ".").split(".")
-    numbers = [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
-    return manifest.name, numbers

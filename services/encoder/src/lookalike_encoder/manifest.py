@@ -71,7 +71,9 @@ class Pooling(Enum):
     NONE = "none"
     """The model's output is the vector."""
     MEAN = "mean"
-    """The mean over the tokens that the mask keeps."""
+    """The mean over the tokens that the mask keeps, or over the windows of a sound."""
+    MEAN_STD = "mean-std"
+    """The mean over the windows of a sound, then their standard deviation."""
 
 
 class Normalisation(Enum):

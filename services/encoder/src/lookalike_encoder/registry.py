@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import Enum
 
 from lookalike_common.errors import (
     EncoderMismatchError,
     EncoderNotReadyError,
-    InternalError,
     LookalikeError,
     NotFoundError,
     WrongOperationError,
 )
 from lookalike_encoder.batching import Batcher
 from lookalike_encoder.content import Operation
-from lookalike_encoder.encoder import Encoder
-from lookalike_encoder.manifest import Manifest
+from lookalike_encoder.leases import Leases
+from lookalike_encoder.manifest import Manifest, version_key
 
-_logger = logging.getLogger(__name__)
 _PREFIX = "encoders/"
 
 
 class State(Enum):
     """Whether an encoder can be used."""
 
+    UNLOADED = "unloaded"
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"
@@ -41,7 +37,7 @@ class Slot:
     manifest: Manifest
     state: State = State.LOADING
     error: LookalikeError | None = None
-    """Why it failed."""
+    """Why the last load failed; after a failed reload it is READY nevertheless."""
     device: str = ""
     """Where it runs, once it is ready."""
     operations: frozenset[Operation] = frozenset({Operation.ENCODE})
@@ -50,11 +46,22 @@ class Slot:
     """What it can detect, once it is ready."""
     batcher: Batcher | None = None
     """What encodes, once it is ready."""
+    leases: Leases = field(default_factory=Leases)
+    """The calls that use the batcher."""
+    stamp: object = None
+    """What its files were when it was loaded."""
+    changing: bool = False
+    """Whether it is being loaded, unloaded or reloaded."""
+
+    @property
+    def name(self) -> str:
+        """Return `encoders/{name}@{version}`."""
+        return f"{_PREFIX}{self.manifest.versioned_name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class ReadyEncoder:
-    """An encoder that can be used now."""
+    """An encoder that can be used for as long as this is referred to, whatever is reloaded."""
 
     manifest: Manifest
     batcher: Batcher
@@ -66,17 +73,34 @@ class Registry:
     """The encoders that this process serves, or tries to."""
 
     def __init__(self, served: Iterable[Manifest]) -> None:
-        """Take the manifests, a newer version after the older one."""
-        self._slots = {each.versioned_name: Slot(each) for each in served}
+        """Take the manifests of what is about to be loaded."""
+        self._slots: dict[str, Slot] = {}
+        for manifest in served:
+            self.add(Slot(manifest))
 
     def slots(self) -> list[Slot]:
-        """Return all encoders, by name and version."""
+        """Return all encoders, by name and version, a newer version after the older one."""
         return list(self._slots.values())
 
-    def find(self, name: str) -> Slot:
-        """Return the slot of `encoders/{name}` (its newest version) or `encoders/{name}@{v}`.
+    def add(self, slot: Slot) -> None:
+        """Take one more encoder."""
+        slots = [*self._slots.values(), slot]
+        slots.sort(key=lambda each: version_key(each.manifest))
+        self._slots = {each.manifest.versioned_name: each for each in slots}
 
-        Raises NotFoundError.
+    def remove(self, slot: Slot) -> None:
+        """Forget an encoder."""
+        del self._slots[slot.manifest.versioned_name]
+
+    def get(self, versioned_name: str) -> Slot | None:
+        """Return the slot of `name@version`, if there is one."""
+        return self._slots.get(versioned_name)
+
+    def find(self, name: str) -> Slot:
+        """Return the slot of `encoders/{name}@{version}` or `encoders/{name}`.
+
+        Without a version it is the newest that is ready, or the newest where none is. Raises
+        NotFoundError.
         """
         wanted, _, version = name.removeprefix(_PREFIX).partition("@")
         found = [
@@ -90,7 +114,8 @@ class Registry:
                 resource_type="lookalike/Encoder",
                 resource_name=name,
             )
-        return found[-1]
+        ready = [slot for slot in found if slot.state is State.READY]
+        return (ready or found)[-1]
 
     def ready(
         self,
@@ -134,31 +159,3 @@ class Registry:
     def devices(self) -> set[str]:
         """Return the kinds of devices in use: `cpu`, `cuda`."""
         return {slot.device.partition(":")[0] for slot in self._slots.values() if slot.device}
-
-    async def load(
-        self,
-        load: Callable[[Manifest], Encoder],
-        make_batcher: Callable[[Encoder], Batcher],
-        stack: AsyncExitStack,
-    ) -> None:
-        """Load every encoder, in a thread, one after the other; `stack` closes their batchers.
-
-        One that fails is refused with its reason; the others are served.
-        """
-        for name, slot in self._slots.items():
-            try:
-                encoder = await asyncio.to_thread(load, slot.manifest)
-            except Exception as error:
-                _logger.exception("encoders/%s is refused", name)
-                slot.error = error if isinstance(error, LookalikeError) else _unexpected(error)
-                slot.state = State.FAILED
-                continue
-            slot.device = encoder.device
-            slot.operations, slot.labels = encoder.operations, encoder.labels
-            slot.batcher = await stack.enter_async_context(make_batcher(encoder))
-            slot.state = State.READY
-            _logger.info("encoders/%s is ready on %s", name, slot.device)
-
-
-def _unexpected(error: Exception) -> LookalikeError:
-    return InternalError(f"it cannot be loaded: {error}")

@@ -40,6 +40,7 @@ _OPERATIONS = {
     Operation.MATCH_STRUCTURE: encoder_pb2.Encoder.OPERATION_MATCH_STRUCTURE,
 }
 _STATES = {
+    State.UNLOADED: encoder_pb2.Encoder.STATE_UNLOADED,
     State.LOADING: encoder_pb2.Encoder.STATE_LOADING,
     State.READY: encoder_pb2.Encoder.STATE_READY,
     State.FAILED: encoder_pb2.Encoder.STATE_FAILED,
