@@ -128,6 +128,18 @@ CREATE: Final = [
             metric=vector_pb2.METRIC_TANIMOTO,
         ),
     ),
+    *(
+        _creation(
+            f"bits of {name}",
+            Refuses(
+                Code.FAILED_PRECONDITION,
+                "UNSUPPORTED_BY_BACKEND",
+                "collection.vector_fields[0].vector_kind",
+            ),
+            VectorField(encoder=f"encoders/{name}"),
+        )
+        for name in ("morgan-2048@1", "phash-256@1")
+    ),
     _creation(
         "words to look up",
         later("collection.attributes[0].full_text"),

@@ -16,6 +16,7 @@ from lookalike_encoder.structure import MoleculeLimits, Search, Structure
 
 _PRINTABLE = re.compile(r"[!-~]+")
 _PLACE = "place"
+_HYDROGEN = 1
 
 
 class RdkitChemistry:
@@ -122,10 +123,10 @@ def _check_text(text: str, kind: str, limits: MoleculeLimits) -> str:
 
 def _check_size(structure: Structure, limits: MoleculeLimits) -> None:
     """Refuse what is too large, or nothing at all."""
-    atoms = structure.GetNumHeavyAtoms()
     if not structure.GetNumAtoms():
         raise InvalidContentError("it has no atoms")
-    if max(atoms, structure.GetNumAtoms() // 3) > limits.max_atoms:
+    atoms = sum(atom.GetAtomicNum() != _HYDROGEN for atom in structure.GetAtoms())
+    if atoms > limits.max_atoms:
         raise LimitExceededError(f"it has {atoms} atoms; at most {limits.max_atoms} are allowed")
     parts = len(Chem.GetMolFrags(structure))
     rings = structure.GetNumBonds() - structure.GetNumAtoms() + parts
