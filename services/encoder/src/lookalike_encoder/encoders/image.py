@@ -69,9 +69,17 @@ class ImageEncoder:
 
     def encode(self, rows: Sequence[Row]) -> list[Vectors]:
         """Run pictures together."""
+        return list(normalise(self.run(rows, _OUTPUT), self.manifest.normalisation))
+
+    def run(self, rows: Sequence[Row], output: str) -> Vectors:
+        """Run pictures together and return one of the model's outputs: float32 [rows, its size]."""
         batch = np.stack([row.data for row in rows])
-        (features,) = self._session.run({_INPUT: batch}, [_OUTPUT])
-        return list(normalise(features.astype(np.float32, copy=False), self.manifest.normalisation))
+        (made,) = self._session.run({_INPUT: batch}, [output])
+        return made.astype(np.float32, copy=False)
+
+    def size_of(self, output: str) -> int | None:
+        """Return how many numbers an output has for each picture; None if any number."""
+        return self._session.outputs[output].shape[-1]
 
     def _prepare_item(self, item: Item) -> Prepared | LookalikeError:
         try:

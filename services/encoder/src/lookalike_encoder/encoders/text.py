@@ -61,6 +61,11 @@ class TextEncoder:
         """Where the model runs."""
         return self._session.device
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return self._preprocessing.max_tokens
+
     def estimate(self, item: Item) -> int:
         """Guess the number of tokens by the number of characters."""
         guess = item.content.size // _CHARACTERS_PER_TOKEN + _FRAME_TOKENS
