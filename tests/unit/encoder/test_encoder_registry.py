@@ -18,6 +18,10 @@ from lookalike_encoder.registry import Registry, State
 MakeManifest = Callable[..., Manifest]
 
 
+def _nothing() -> None:
+    """Do nothing when something changes."""
+
+
 class Source:
     """Manifests of which some cannot be loaded."""
 
@@ -49,7 +53,9 @@ async def registry(make_manifest: MakeManifest, make_encoder: Any, make_batcher:
     manifests = [make_manifest(name=name) for name in ("weird", "broken", "fine")]
     manifests.insert(0, make_manifest(name="fine", version="2"))
     registry = Registry(manifests)
-    async with Lifecycle(registry, Source(make_encoder), make_batcher, lambda: None) as lifecycle:
+    async with Lifecycle(
+        registry, Source(make_encoder), make_batcher, _nothing, _nothing
+    ) as lifecycle:
         await lifecycle.start()
         yield registry
 
@@ -69,7 +75,9 @@ async def test_names_without_version_lead_to_what_is_loaded(
     make_manifest: MakeManifest, make_encoder: Any, make_batcher: Any
 ) -> None:
     registry = Registry([make_manifest(version=each) for each in ("9", "10")])
-    async with Lifecycle(registry, Source(make_encoder), make_batcher, lambda: None) as lifecycle:
+    async with Lifecycle(
+        registry, Source(make_encoder), make_batcher, _nothing, _nothing
+    ) as lifecycle:
         assert registry.find("encoders/fake").manifest.version == "10"
         await lifecycle.start()
         unloaded = await lifecycle.unload("encoders/fake")

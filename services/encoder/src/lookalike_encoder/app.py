@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from lookalike.encoder.v1 import encoder_admin_service_pb2_grpc, encoder_service_pb2_grpc
 from lookalike_common.server import GrpcServer, Service
 from lookalike_encoder.adapters.local_runtime import LocalRuntime
+from lookalike_encoder.adapters.memory import return_freed_memory
 from lookalike_encoder.adapters.ort_session import OrtOptions
 from lookalike_encoder.batching import Batcher, BatchMetrics, Capacity
 from lookalike_encoder.cache import CacheMetrics, ResultCache
@@ -70,7 +71,8 @@ async def build(
         def tell() -> None:
             readiness.update()
 
-        lifecycle = Lifecycle(registry, shelf, _batcher_maker(settings, metrics), tell)
+        make_batcher = _batcher_maker(settings, metrics)
+        lifecycle = Lifecycle(registry, shelf, make_batcher, tell, return_freed_memory)
         server = _make_server(settings, registry, lifecycle, metrics)
         readiness = Readiness(
             registry, server.health, metrics, service=SERVICE, required=settings.encoders

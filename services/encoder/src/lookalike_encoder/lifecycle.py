@@ -62,12 +62,17 @@ class Lifecycle:
         source: Source,
         make_batcher: Callable[[Encoder], Batcher],
         on_change: Callable[[], None],
+        on_close: Callable[[], None],
     ) -> None:
-        """`on_change` is called on the event loop whenever the state of an encoder changes."""
+        """`on_change` is called on the event loop whenever the state of an encoder changes.
+
+        `on_close` is called in a thread when an encoder has left memory.
+        """
         self._registry = registry
         self._source = source
         self._make_batcher = make_batcher
         self._on_change = on_change
+        self._on_close = on_close
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -218,6 +223,8 @@ class Lifecycle:
             await leases.all_returned()
         finally:
             await old.__aexit__(None, None, None)
+        del old
+        await asyncio.to_thread(self._on_close)
 
     def _set(self, slot: Slot, state: State) -> None:
         slot.state = state

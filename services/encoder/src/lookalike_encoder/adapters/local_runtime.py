@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import mmap
+import threading
+import weakref
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -16,10 +20,22 @@ class LocalRuntime:
     def __init__(self, options: OrtOptions, threads: Executor) -> None:
         self._options = options
         self.threads = threads
+        self._opened: weakref.WeakValueDictionary[str, OrtSession] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
 
     def open_session(self, model: Path) -> OrtSession:
-        """Load a model; raises EncoderNotReadyError."""
-        return OrtSession(model, self._options)
+        """Load a model, or share it with encoders that have the same; raises EncoderNotReadyError.
+
+        It leaves memory with the last encoder that uses it.
+        """
+        key = _content_key(model)
+        with self._lock:
+            session = self._opened.get(key) if key else None
+            if session is None:
+                session = OrtSession(model, self._options)
+                if key:
+                    self._opened[key] = session
+        return session
 
     def open_tokenizer(self, file: Path, max_tokens: int) -> FastTokenizer:
         """Load a tokenizer; raises EncoderNotReadyError."""
@@ -32,3 +48,19 @@ class LocalRuntime:
         )
 
         return RdkitChemistry()
+
+
+def _content_key(model: Path) -> str:
+    """Return a hash of a model, or nothing if it cannot be told apart by its own file alone.
+
+    Weights outside the file are found by the entry `location`; such a model is not shared.
+    """
+    try:
+        with (
+            model.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            outside = content.find(b"location") >= 0
+            return "" if outside else hashlib.sha256(content).hexdigest()
+    except (OSError, ValueError):  # ONNX Runtime says what is wrong with it
+        return ""
