@@ -123,7 +123,7 @@ def check_shape(sample_rate: int, channels: int, frames: int, limits: AudioLimit
 
 def _sniff(data: bytes) -> str:
     """Tell the format by its signature, so that a damaged file is not called an unknown one."""
-    if data[:4] in {b"RIFF", b"RIFX", b"RF64"} and data[8:12] == b"WAVE":
+    if data[:4] in {b"RIFF", b"RIFX"} and data[8:12] == b"WAVE":
         return "WAV"
     if data[:4] == b"FORM" and data[8:12] in {b"AIFF", b"AIFC"}:
         return "AIFF"
@@ -138,7 +138,7 @@ def _sniff(data: bytes) -> str:
 
 def _check_chunks(data: bytes, name: str) -> None:
     """Refuse a WAV or AIFF whose samples are cut off: libsndfile would read what is left."""
-    if name not in {"WAV", "AIFF"} or data.startswith(b"RF64"):
+    if name not in {"WAV", "AIFF"}:
         return
     order: Literal["little", "big"] = "little" if data.startswith(b"RIFF") else "big"
     place = 12

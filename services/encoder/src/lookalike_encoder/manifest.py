@@ -71,7 +71,12 @@ class Pooling(Enum):
     NONE = "none"
     """The model's output is the vector."""
     MEAN = "mean"
-    """The mean over the tokens that the mask keeps, or over the windows of a sound."""
+    """The mean over the tokens that the mask keeps, over the patches of a picture, or over the
+    windows of a sound."""
+    CLS = "cls"
+    """The vector of the first token."""
+    LAST = "last"
+    """The vector of the last token that the mask keeps."""
     MEAN_STD = "mean-std"
     """The mean over the windows of a sound, then their standard deviation."""
 
@@ -140,6 +145,10 @@ class Install(_Part):
 
     packages: tuple[Package, ...]
     steps: tuple[InstallStep, ...]
+    optional: bool = False
+    """Not among those that are installed unless named."""
+    consent: str = ""
+    """What whoever installs it must accept, such as a licence that nobody has found."""
 
 
 class Limits(_Part):
