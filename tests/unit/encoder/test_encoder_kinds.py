@@ -36,6 +36,7 @@ class Words:
     """Numbers the letters of each word; 2 and 3 frame a text."""
 
     padding = 0
+    pads_left = False
 
     def __init__(self, max_tokens: int) -> None:
         self.max_tokens = max_tokens
@@ -49,21 +50,31 @@ class Words:
         return Tokens(np.array([2, *kept, 3], np.int64), len(kept), len(kept) < len(words))
 
 
+IDS = TensorSpec("int64", (None, None))
+INPUTS = {
+    "image": {"image": TensorSpec("uint8", (None, 224, 224, 3))},
+    "text": {"input_ids": IDS, "attention_mask": IDS, "token_type_ids": IDS},
+}
+OUTPUTS = {
+    "image": {"features": TensorSpec("float32", (None, None))},
+    "text": {"last_hidden_state": TensorSpec("float32", (None, None, None))},
+}
+
+
 class Session:
     device = "cpu"
-    inputs: Mapping[str, TensorSpec] = {
-        "image": TensorSpec("uint8", (None, 224, 224, 3)),
-        "input_ids": TensorSpec("int64", (None, None)),
-        "attention_mask": TensorSpec("int64", (None, None)),
-        "token_type_ids": TensorSpec("int64", (None, None)),
-    }
-    outputs: Mapping[str, TensorSpec] = {
-        "features": TensorSpec("float32", (None, 3)),
-        "last_hidden_state": TensorSpec("float32", (None, None, 2)),
-    }
 
     def __init__(self) -> None:
         self.seen: list[Mapping[str, NDArray[Any]]] = []
+        self.kind = "image"
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        return INPUTS[self.kind]
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        return OUTPUTS[self.kind]
 
     def run(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
@@ -103,6 +114,7 @@ def image_encoder(models_folder: Path, runtime: Any, **limits: int) -> ImageEnco
 
 def text_encoder(models_folder: Path, runtime: Any, **preprocessing: Any) -> TextEncoder:
     manifest = load_manifest(models_folder / "minilm-l6-v2")
+    runtime.session.kind = "text"
     changed = {**manifest.preprocessing, **preprocessing}
     return TextEncoder(manifest.model_copy(update={"preprocessing": changed}), FILES, runtime)
 

@@ -9,6 +9,7 @@ from lookalike_media._decode import decode_image, reduction
 from lookalike_media._header import IMAGE_FORMATS, ImageHeader, ImageLimits, probe_image
 from lookalike_media._image import (
     Box,
+    Interpolation,
     PixelFormat,
     Pixels,
     RawImage,
@@ -27,6 +28,7 @@ __all__ = [
     "Box",
     "ImageHeader",
     "ImageLimits",
+    "Interpolation",
     "PixelBudget",
     "PixelFormat",
     "Pixels",

@@ -7,6 +7,7 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lookalike_common.errors import InvalidContentError, LimitExceededError
 from lookalike_media._header import ImageLimits
@@ -14,6 +15,21 @@ from lookalike_media._opencv import cv2
 
 Pixels = NDArray[np.uint8]
 """uint8 [height, width, 3], red first."""
+
+
+class Interpolation(Enum):
+    """How pixels between pixels are made up when a picture is scaled."""
+
+    AREA = "area"
+    """Averaging areas when shrinking, linearly when growing; the fastest."""
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+
+
+_PILLOW = {
+    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
+    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
+}
 
 
 class PixelFormat(Enum):
@@ -104,11 +120,20 @@ def _scaled(start: int, length: int, source: int, decoded: int) -> tuple[int, in
     return first, max(last, first + 1)
 
 
-def resize_pixels(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Scale to `width` x `height`: averaging areas when shrinking, linearly when growing."""
+def resize_pixels(
+    pixels: Pixels, width: int, height: int, interpolation: Interpolation = Interpolation.AREA
+) -> Pixels:
+    """Scale to `width` x `height`.
+
+    BILINEAR and BICUBIC come out as Pillow's, which most models were trained with.
+    """
     if pixels.shape[:2] == (height, width):
         return pixels
+    if interpolation is not Interpolation.AREA:
+        method = _PILLOW[interpolation]
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        return np.asarray(image.resize((width, height), method), dtype=np.uint8)
     shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(pixels, (width, height), interpolation=method)
+    flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(pixels, (width, height), interpolation=flag)
     return np.asarray(resized, dtype=np.uint8)

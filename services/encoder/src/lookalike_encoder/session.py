@@ -69,6 +69,10 @@ class Tokenizer(Protocol):
     def padding(self) -> int:
         """The id that fills short rows of a batch."""
 
+    @property
+    def pads_left(self) -> bool:
+        """Whether short rows are filled before their first token."""
+
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise several texts at once."""
 

@@ -21,7 +21,7 @@ from lookalike_encoder.content import Item, Operation, TextContent, Vectors
 from lookalike_encoder.encoder import Prepared, Row, normalise
 from lookalike_encoder.encoders.image import ImageEncoder
 from lookalike_encoder.encoders.text import TextEncoder
-from lookalike_encoder.manifest import Manifest, ManifestError, Modality, Normalisation
+from lookalike_encoder.manifest import Manifest, ManifestError, Modality, Normalisation, Pooling
 from lookalike_encoder.session import Runtime
 
 _OUTPUT = "logits"
@@ -130,7 +130,12 @@ class BridgeEncoder:
 
 def _part(manifest: Manifest, modality: Modality, preprocessing: dict[str, Any]) -> Manifest:
     """Return the manifest that one half would have by itself."""
-    return manifest.model_copy(update={"modalities": (modality,), "preprocessing": preprocessing})
+    changes: dict[str, Any] = {"modalities": (modality,), "preprocessing": preprocessing}
+    if modality is Modality.IMAGE:  # its vectors are of another size, and not asked for
+        changes |= {"dimensions": 0, "pooling": Pooling.NONE}
+    else:
+        changes["pooling"] = Pooling.MEAN
+    return manifest.model_copy(update=changes)
 
 
 def _pick(elements: Sequence[Any], flags: Sequence[bool], *, wanted: bool) -> Iterator[Any]:

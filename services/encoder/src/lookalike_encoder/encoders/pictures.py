@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +18,7 @@ from lookalike_media import (
     Box,
     ImageHeader,
     ImageLimits,
+    Interpolation,
     PixelBudget,
     Pixels,
     RawImage,
@@ -31,6 +32,10 @@ from lookalike_media import (
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
 """Red, green, blue."""
+Fit = Literal["pad", "stretch", "crop"]
+"""Keep the proportions and fill the rest; change them; or keep them and cut off the rest."""
+_LONGEST_SCALED: Final = 8192
+"""Pixels; strips that would become longer than this are cut to their middle before."""
 
 
 class PictureReader:
@@ -100,13 +105,23 @@ class Frame:
     """The fixed size that a model takes, and how pictures of any size get into it."""
 
     def __init__(
-        self, width: int, height: int, fit: Literal["pad", "stretch"], fill: Colour
+        self,
+        width: int,
+        height: int,
+        fit: Fit,
+        fill: Colour,
+        *,
+        interpolation: Interpolation = Interpolation.AREA,
+        shorter_side: int = 0,
     ) -> None:
+        """`crop` first scales the shorter side to `shorter_side`, or just over the frame."""
         self._width, self._height, self._fit = width, height, fit
+        self._interpolation = interpolation
+        self._shorter_side = shorter_side
         self._blank = np.full((height, width, 3), fill, np.uint8)  # ten times a copy's cost
 
     def place(self, pixels: Pixels) -> Placement:
-        """Return where `fit` puts a picture of that size."""
+        """Return where `pad` or `stretch` puts a picture of that size."""
         if self._fit == "stretch":
             return Placement(0, 0, self._width, self._height)
         rows, columns = pixels.shape[:2]
@@ -117,13 +132,39 @@ class Frame:
 
     def fit(self, pixels: Pixels) -> Pixels:
         """Scale a picture into the frame: uint8 [height, width, 3], red first."""
+        if self._fit == "crop":
+            return self._crop(pixels)
         place = self.place(pixels)
-        scaled = resize_pixels(pixels, place.width, place.height)
+        scaled = resize_pixels(pixels, place.width, place.height, self._interpolation)
         if (place.width, place.height) == (self._width, self._height):
             return scaled
         square = self._blank.copy()
         square[place.top : place.top + place.height, place.left : place.left + place.width] = scaled
         return square
+
+    def _crop(self, pixels: Pixels) -> Pixels:
+        """Scale so that the frame is covered, and keep the middle; of a strip only that is read."""
+        rows, columns = pixels.shape[:2]
+        side = self._shorter_side
+        scale = (
+            side / min(rows, columns) if side else max(self._width / columns, self._height / rows)
+        )
+        pixels = _middle(pixels, _shorter(columns, scale), _shorter(rows, scale))
+        rows, columns = pixels.shape[:2]
+        width = max(self._width, int(columns * scale))
+        height = max(self._height, int(rows * scale))
+        scaled = resize_pixels(pixels, width, height, self._interpolation)
+        return _middle(scaled, self._width, self._height)
+
+
+def _shorter(size: int, scale: float) -> int:
+    """Return how much of a side is worth scaling: all of it, unless that becomes enormous."""
+    return min(size, max(1, int(_LONGEST_SCALED / scale)))
+
+
+def _middle(pixels: Pixels, width: int, height: int) -> Pixels:
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
 
 
 @contextmanager
