@@ -192,6 +192,7 @@ class Lifecycle:
         try:
             if manifest is None:
                 manifest = await asyncio.to_thread(self._source.reread, slot.manifest)
+            self._registry.check_space(manifest)
             stamp = await asyncio.to_thread(self._source.stamp, manifest)
             encoder = await asyncio.to_thread(self._source.load, manifest)
         except Exception as error:

@@ -148,6 +148,18 @@ class Registry:
             )
         return ReadyEncoder(slot.manifest, slot.batcher, slot.labels)
 
+    def check_space(self, manifest: Manifest) -> None:
+        """Raise EncoderNotReadyError if vectors of a ready encoder in its space differ in kind."""
+        for slot in self._slots.values():
+            there = slot.manifest
+            if slot.batcher is None or there.versioned_name == manifest.versioned_name:
+                continue
+            if there.space == manifest.space and _kind(there) != _kind(manifest):
+                raise EncoderNotReadyError(
+                    f"encoders/{manifest.versioned_name} makes vectors of {_kind(manifest)}; "
+                    f"{slot.name}, in the same space {there.space}, of {_kind(there)}"
+                )
+
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprints of the ready encoders by name."""
         return {
@@ -159,3 +171,10 @@ class Registry:
     def devices(self) -> set[str]:
         """Return the kinds of devices in use: `cpu`, `cuda`."""
         return {slot.device.partition(":")[0] for slot in self._slots.values() if slot.device}
+
+
+def _kind(manifest: Manifest) -> str:
+    """Say what two encoders must share for their vectors to be comparable."""
+    return (
+        f"{manifest.dimensions} dimensions ({manifest.vector_kind.value}, {manifest.metric.value})"
+    )
