@@ -157,6 +157,13 @@ def encode(image: Image.Image, file_format: str, **options: Any) -> bytes:  # as
 
 def embed_picture(model: torch.nn.Module, content: bytes) -> np.ndarray:
     """Decode, lay on white, fit into a white square, run."""
+    with torch.no_grad():
+        features = model.extract_features(fit(content)).mean(dim=(2, 3))
+    return torch.nn.functional.normalize(features)[0].numpy()
+
+
+def fit(content: bytes) -> torch.Tensor:
+    """Decode, lay on white, fit into a white square: what the model takes."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     scale = SIDE / max(image.size)
@@ -166,9 +173,7 @@ def embed_picture(model: torch.nn.Module, content: bytes) -> np.ndarray:
     square = Image.new("RGB", (SIDE, SIDE), "white")
     square.paste(fitted, ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
     pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float()
-    with torch.no_grad():
-        features = model.extract_features((pixels - 127) / 128).mean(dim=(2, 3))
-    return torch.nn.functional.normalize(features)[0].numpy()
+    return (pixels - 127) / 128
 
 
 def shrink(image: Image.Image, width: int, height: int) -> Image.Image:
@@ -256,9 +261,10 @@ def packed(vector: np.ndarray) -> str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
-def write(path: Path, cases: list[dict[str, str]]) -> None:
+def write(
+    path: Path, cases: list[dict[str, str]], source: str = "tests/data/golden/make_golden.py"
+) -> None:
     """Write the cases of one model."""
-    source = "tests/data/golden/make_golden.py"
     text = json.dumps({"made_by": source, "cases": cases}, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
     print(path, len(cases))  # noqa: T201 - a tool talks to whoever runs it
