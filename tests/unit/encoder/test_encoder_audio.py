@@ -33,7 +33,7 @@ class Session:
     """Returns the mean of each window and its mean absolute deviation."""
 
     device = "cpu"
-    inputs: Mapping[str, TensorSpec] = {}
+    inputs: Mapping[str, TensorSpec] = {"audio": TensorSpec("float32", (None, 1, 96, 64))}
     outputs: Mapping[str, TensorSpec] = {}
 
     def __init__(self) -> None:

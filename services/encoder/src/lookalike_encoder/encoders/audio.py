@@ -67,6 +67,7 @@ class AudioEncoder:
         self._front_end = open_front_end(kind, hop, files, runtime)
         self._threads = runtime.threads
         self._session = runtime.open_session(files["model"])
+        self._check_input()
 
     @property
     def device(self) -> str:
@@ -91,6 +92,12 @@ class AudioEncoder:
         ends = np.cumsum([len(row.data) for row in rows])[:-1]
         pooled = np.stack([self._pool(each) for each in np.split(features, ends)])
         return list(normalise(pooled, self.manifest.normalisation))
+
+    def _check_input(self) -> None:
+        name, shape = self._preprocessing.input, self._front_end.shape
+        spec = self._session.inputs.get(name)
+        if spec is None or spec.shape[1:] != shape:
+            raise ManifestError(f"the model takes no windows of the shape {shape} as {name!r}")
 
     def _run(self, windows: Windows) -> Vectors:
         """Run windows, so many at a time that a long sound takes no more memory than others."""

@@ -29,8 +29,8 @@ _STEP = 160
 class FrontEnd(Protocol):
     """What comes before a model. Called from several threads."""
 
-    window_seconds: float
-    """How long a sound is that fills one window; shorter ones are followed by silence."""
+    shape: tuple[int, ...]
+    """Of one window."""
 
     def windows(self, samples: Samples) -> Windows:
         """Cut a sound, whose peak is 1, into windows; its end is filled up with silence."""
@@ -45,7 +45,7 @@ class SpeechFrontEnd:
 
     _FRAME, _FRAMES, _BANDS = 512, 76, 32
     _INT16_PEAK = np.float32(32767)
-    window_seconds = (_FRAME + (_FRAMES - 1) * _STEP) / SAMPLE_RATE
+    shape = (_FRAMES, _BANDS, 1)
 
     def __init__(self, session: InferenceSession, hop: int) -> None:
         self._session = session
@@ -67,7 +67,7 @@ class LogMelFrontEnd:
     _FRAME, _FRAMES, _BANDS, _FFT = 400, 96, 64, 512
     _LOWEST, _HIGHEST = 125.0, 7500.0
     _FLOOR = np.float32(1e-3)
-    window_seconds = (_FRAME + (_FRAMES - 1) * _STEP) / SAMPLE_RATE
+    shape = (1, _FRAMES, _BANDS)
 
     def __init__(self, hop: int) -> None:
         self._hop = hop
