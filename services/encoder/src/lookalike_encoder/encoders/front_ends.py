@@ -29,8 +29,9 @@ _STEP = 160
 class FrontEnd(Protocol):
     """What comes before a model. Called from several threads."""
 
-    shape: tuple[int, ...]
-    """Of one window."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one window."""
 
     def windows(self, samples: Samples) -> Windows:
         """Cut a sound, whose peak is 1, into windows; its end is filled up with silence."""
