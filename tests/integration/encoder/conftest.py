@@ -25,6 +25,7 @@ from lookalike_encoder.install.errors import InstallError
 from lookalike_encoder.install.installer import Installer
 from lookalike_encoder.install.store import ModelStore
 from lookalike_encoder.loading import EncoderLoader
+from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.rpc.encoder import SERVICE
 from lookalike_encoder.settings import DeviceSettings, EncoderServerSettings, EncoderSettings
 
@@ -50,7 +51,7 @@ def loader_of() -> Iterator[Callable[..., EncoderLoader]]:
 def models(loader_of: Callable[..., EncoderLoader]) -> Path:
     """The folder of installed models; without a registry to fetch them from, tests are skipped."""
     installer = Installer(ModelStore(MODELS), prove=loader_of(MODELS).prove, report=print)
-    for manifest in discover().manifests:
+    for manifest in default_set():
         try:
             installer.install(manifest)
         except InstallError as error:
@@ -62,17 +63,27 @@ def models(loader_of: Callable[..., EncoderLoader]) -> Path:
 
 @pytest.fixture(scope="session")
 def loaded(models: Path, loader_of: Callable[..., EncoderLoader]) -> dict[str, Encoder]:
-    """Both encoders in this process, by name."""
+    """The encoders that are installed by default, in this process, by name."""
     loader = loader_of(models)
-    return {each.name: loader.load(each) for each in discover().manifests}
+    return {each.name: loader.load(each) for each in default_set()}
+
+
+def default_set() -> list[Manifest]:
+    """Return the manifests of what is installed unless somebody asks for more."""
+    return [
+        each
+        for each in discover().manifests
+        if not (each.install and (each.install.optional or each.install.consent))
+    ]
 
 
 @pytest.fixture(scope="session")
-def serve(models: Path) -> Serve:
+def serve(request: pytest.FixtureRequest) -> Serve:
     """Runs a server on a loop of its own and yields its port once its health is as expected."""
 
     @contextmanager
     def serve(*, healthy: bool = True, build_options: Any = None, **changes: Any) -> Iterator[int]:
+        models = changes.get("models_dir") or request.getfixturevalue("models")
         settings = make_settings(models).model_copy(update=changes)
         with running_thread(settings, build_options or {}) as server:
             if healthy:
