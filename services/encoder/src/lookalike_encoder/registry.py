@@ -146,7 +146,9 @@ class Registry:
                 f"{slot.manifest.fingerprint}; the caller expects {expected_fingerprint}",
                 field="expected_fingerprint",
             )
-        return ReadyEncoder(slot.manifest, slot.batcher, slot.labels)
+        encoder = ReadyEncoder(slot.manifest, slot.batcher, slot.labels)
+        slot.leases.lend(encoder)
+        return encoder
 
     def check_space(self, manifest: Manifest) -> None:
         """Raise EncoderNotReadyError if vectors of a ready encoder in its space differ in kind."""
