@@ -1,6 +1,7 @@
 """Turns many small requests into few good runs of a model.
 
 planner   what to take and how to cut it, as pure functions
+returns   whether callers just answered are about to come back
 backlog   what waits: bounded, interactive before bulk
 work      one request on its way
 worker    the part that runs in a thread: prepare, run, isolate what poisons a run
