@@ -39,6 +39,7 @@ _AT_ONCE: Final[dict[str, Any]] = {
 }
 SERVER_OF: Final = {
     "EncoderService": "encoder",
+    "EncoderAdminService": "encoder",
     "CollectionService": "search",
     "EntityService": "search",
     "SearchService": "search",

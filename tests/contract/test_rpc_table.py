@@ -18,6 +18,7 @@ from tests.contract.rpc_tables import (
     asset,
     collections,
     encoder,
+    encoder_admin,
     entities,
     ingest,
     search,
@@ -38,7 +39,7 @@ from tests.support.suite import MODELS
 
 ROWS = [
     row
-    for table in (encoder, asset, collections, entities, search, ingest, structure)
+    for table in (encoder, asset, collections, entities, search, ingest, structure, encoder_admin)
     for row in table.ROWS
 ]
 
