@@ -188,6 +188,11 @@ def test_a_wav_from_a_pipe_declares_no_size() -> None:
     assert len(decode_audio(bytes(data), sample_rate=RATE).samples) == RATE
 
 
+def test_a_wav_of_millions_of_chunks_is_refused_at_once() -> None:
+    with pytest.raises(InvalidContentError, match="too much else"):
+        probe_audio(b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 2_000_000)
+
+
 def flac_declaring(data: bytes, frames: int) -> bytes:
     """Change the 36 bits of FLAC's header that count frames."""
     changed = bytearray(data)

@@ -69,7 +69,10 @@ class Resampler:
 class _Bytes(BytesIO):
     """Bytes in which a damaged file may seek anywhere: Python must not raise inside libsndfile."""
 
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._size = len(data)
+
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        size = len(self.getbuffer())
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: size}[whence]
-        return super().seek(min(max(0, start + offset), size))
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
+        return super().seek(min(max(0, start + offset), self._size))
