@@ -137,12 +137,29 @@ def test_what_is_no_molecule_fails_alone(
     assert words in failed.message
 
 
-def test_too_many_rings_are_refused_before_they_are_looked_for(encoder: MoleculeEncoder) -> None:
-    chain = "".join(f"[U]%{number}" for number in range(10, 100))
-    ladder = chain + chain + chain + chain  # 180 bonds across
-    (failed,) = encoder.prepare([molecule(ladder)])
+@pytest.mark.parametrize(
+    ("smiles", "words"),
+    [
+        ("C1CC1" * 151, "151 rings"),
+        ("C1" + "C2CC(C2)" * 11 + "C1", "2059 ways"),
+        ("C1" + "C2CC(C2)" * 30 + "C1", "ways"),
+        ("C1" + "C2CC(C2)" * 31 + "C1", "32 rings fused"),
+        ("C1" + "c2ccc(cc2)" * 100 + "C1", "101 rings fused"),
+        (FULLERENE.replace("c3c8c4c4c9c5", "c3c8c4c4c9" + "c4c9" * 50 + "c5"), "81 rings fused"),
+    ],
+)
+def test_rings_that_would_take_for_ever_are_refused_at_once(
+    encoder: MoleculeEncoder, smiles: str, words: str
+) -> None:
+    """RDKit lists all shortest ways round: of these 2^30, until the memory is full."""
+    (failed,) = encoder.prepare([molecule(smiles)])
     assert isinstance(failed, LimitExceededError)
-    assert "rings" in failed.message
+    assert words in failed.message
+
+
+@pytest.mark.parametrize("rings", ["C1CC1" * 150, "C1" + "c2ccc(cc2)" * 10 + "C1"])
+def test_many_rings_are_fine(encoder: MoleculeEncoder, rings: str) -> None:
+    assert len(bits(encoder, rings)[0]) == 256
 
 
 @pytest.mark.parametrize(

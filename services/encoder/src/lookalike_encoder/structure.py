@@ -72,7 +72,12 @@ class MoleculeLimits:
     max_atoms: int
     """Hydrogen not counted."""
     max_rings: int
-    """Bonds that close a ring: the work of finding rings grows with their third power."""
+    """Bonds that close a ring."""
+    max_fused: int
+    """Of them, those of one fused system; 31 at most."""
+    max_cycles: int
+    """Shortest ways round its rings: of a ring of n parts that each can be passed on two sides
+    there are 2^n."""
 
 
 @dataclass(frozen=True, slots=True)

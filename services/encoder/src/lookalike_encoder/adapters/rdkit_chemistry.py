@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,10 +128,53 @@ def _check_size(structure: Structure, limits: MoleculeLimits) -> None:
     atoms = sum(atom.GetAtomicNum() != _HYDROGEN for atom in structure.GetAtoms())
     if atoms > limits.max_atoms:
         raise LimitExceededError(f"it has {atoms} atoms; at most {limits.max_atoms} are allowed")
+    _check_rings(structure, limits)
+
+
+def _check_rings(structure: Structure, limits: MoleculeLimits) -> None:
+    """Refuse rings whose number would be exponential: RDKit lists every one of them.
+
+    How many there are is known in polynomial time, for each fused system alone: the toolkit counts
+    them with 32 bits, and a system of `max_fused` closures has fewer than 2^32.
+    """
+    closures = _closures(structure)
+    if closures > limits.max_rings:
+        raise LimitExceededError(f"it has {closures} rings; at most {limits.max_rings} are allowed")
+    if not closures:
+        return
+    Chem.FindRingFamilies(structure)
+    cycles = 0
+    for bonds in _fused_systems(structure.GetRingInfo().BondRingFamilies()):
+        system = Chem.PathToSubmol(structure, sorted(bonds))
+        if (fused := _closures(system)) > limits.max_fused:
+            raise LimitExceededError(
+                f"it has {fused} rings fused together; at most {limits.max_fused} are allowed"
+            )
+        Chem.FindRingFamilies(system)
+        cycles += system.GetRingInfo().NumRelevantCycles()
+    if cycles > limits.max_cycles:
+        raise LimitExceededError(f"its rings close in {cycles} ways; {limits.max_cycles} may be")
+
+
+def _closures(structure: Structure) -> int:
+    """Count the bonds that close a ring."""
     parts = len(Chem.GetMolFrags(structure))
-    rings = structure.GetNumBonds() - structure.GetNumAtoms() + parts
-    if rings > limits.max_rings:
-        raise LimitExceededError(f"it has {rings} rings; at most {limits.max_rings} are allowed")
+    return int(structure.GetNumBonds() - structure.GetNumAtoms() + parts)
+
+
+def _fused_systems(rings: Iterable[Sequence[int]]) -> list[set[int]]:
+    """Join rings that share a bond: the bonds of each system."""
+    systems: list[set[int]] = []
+    for ring in rings:
+        joined = set(ring)
+        apart = []
+        for system in systems:
+            if joined.isdisjoint(system):
+                apart.append(system)
+            else:
+                joined |= system
+        systems = [*apart, joined]
+    return systems
 
 
 def _problems(raw: Structure) -> str:

@@ -30,7 +30,7 @@ from lookalike_encoder.structure import (
     StructureQuery,
 )
 
-_MAX_RINGS = 150  # buckminsterfullerene has 31
+_MAX_RINGS, _MAX_FUSED, _MAX_CYCLES = 150, 31, 2000  # buckminsterfullerene has 31 fused
 _NO_MATCH = np.array([-1], np.int32)
 _NO_ATOMS = np.empty(0, np.int32)
 _Queries = dict[int, Structure | LookalikeError]
@@ -61,7 +61,9 @@ class MoleculeEncoder:
         self.manifest = manifest
         self._preprocessing = MoleculePreprocessing.model_validate(manifest.preprocessing)
         limits = manifest.limits
-        self._limits = MoleculeLimits(limits.max_bytes, limits.max_atoms, _MAX_RINGS)
+        self._limits = MoleculeLimits(
+            limits.max_bytes, limits.max_atoms, _MAX_RINGS, _MAX_FUSED, _MAX_CYCLES
+        )
         self._chemistry = runtime.open_chemistry()
 
     def estimate(self, _item: Item) -> int:

@@ -95,4 +95,5 @@ class PhashEncoder:
 def cosines(waves: int, side: int) -> NDArray[np.float64]:
     """Return the first waves of the DCT-II without the constant one: float64 [waves, side]."""
     places = (np.arange(side) + 0.5) / side
-    return np.sqrt(2 / side) * np.cos(np.pi * np.outer(np.arange(1, waves + 1), places))
+    angles = np.pi * np.outer(np.arange(1, waves + 1), places)
+    return np.asarray(np.sqrt(2 / side) * np.cos(angles))
