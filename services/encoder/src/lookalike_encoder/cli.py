@@ -11,6 +11,7 @@ from lookalike_common.errors import LookalikeError
 from lookalike_common.service_cli import WrongSettingsError, read_settings, run_service
 from lookalike_encoder.app import build, open_local_runtime
 from lookalike_encoder.catalogue import discover
+from lookalike_encoder.init.command import run_init
 from lookalike_encoder.install.errors import InstallError, ModelFilesError
 from lookalike_encoder.install.installer import Installer
 from lookalike_encoder.install.store import ModelStore
@@ -24,6 +25,8 @@ _FAILURES = (InstallError, ModelFilesError, ManifestError, LookalikeError, OSErr
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:2] == ["models", "init"]:
+        return run_init(arguments[2:])
     if arguments[:1] == ["models"]:
         return _run_models(arguments[1:])
     return run_service("encoder", EncoderSettings, build, arguments)
