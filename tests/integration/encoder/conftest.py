@@ -93,6 +93,21 @@ def serve(request: pytest.FixtureRequest) -> Serve:
     return serve
 
 
+@pytest.fixture
+def serve_own() -> Callable[[Path, Path], AbstractContextManager[Stub]]:
+    """Serves what lies in folders of models and of manifests, and yields a stub."""
+
+    @contextmanager
+    def serve(models: Path, manifests: Path) -> Iterator[Stub]:
+        settings = make_settings(models).model_copy(update={"manifest_dirs": (manifests,)})
+        with running_thread(settings, {}) as server:
+            wait_until_serving(server.port)
+            with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                yield Stub(channel)
+
+    return serve
+
+
 @pytest.fixture(scope="session")
 def port(serve: Serve) -> Iterator[int]:
     """The port of a server that all tests share."""
