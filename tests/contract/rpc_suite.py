@@ -30,6 +30,7 @@ from tests.contract.rpc_tables import asset, collections, encoder, entities, ing
 from tests.contract.rpc_tables.rows import Request, World
 from tests.support.rpc_caller import RpcCaller
 from tests.support.search_client import ATTRIBUTES, entity, plain_field
+from tests.support.tiny_detector import install_tiny_detector, link_models
 
 _AT_ONCE: Final[dict[str, Any]] = {
     "port": 0,
@@ -39,6 +40,7 @@ _AT_ONCE: Final[dict[str, Any]] = {
 }
 SERVER_OF: Final = {
     "EncoderService": "encoder",
+    "GRPCInferenceService": "encoder",
     "EncoderAdminService": "encoder",
     "CollectionService": "search",
     "EntityService": "search",
@@ -85,6 +87,8 @@ async def running_suite(folder: Path, models: Path, milvus_uri: str) -> AsyncIte
     """Run the services, and prepare what the rows need."""
     root = folder / "root"
     _write_files(root, folder / "outside")
+    models = link_models(models, folder / "models")
+    install_tiny_detector(folder / "manifests", models)
     async with AsyncExitStack() as stack:
         encoder_server = await stack.enter_async_context(
             running(
@@ -92,11 +96,13 @@ async def running_suite(folder: Path, models: Path, milvus_uri: str) -> AsyncIte
                     EncoderSettings(
                         server=EncoderServerSettings(**_AT_ONCE),
                         models_dir=models,
+                        manifest_dirs=(folder / "manifests",),
                         device=DeviceSettings(kind="cpu"),
                     )
                 )
             )
         )
+        await assert_eventually(encoder_server.health.is_serving, 60)
         search_server = await stack.enter_async_context(
             running(
                 search_app.build(

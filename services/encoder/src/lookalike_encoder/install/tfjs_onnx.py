@@ -156,12 +156,16 @@ class _Translator:
     def _resizing(self, node: TfjsNode) -> None:
         if not node.flag("half_pixel_centers") or node.flag("align_corners"):
             raise TfjsError(f"{node.name} resizes in a way that is not known here")
-        sides = self._known[node.inputs[1]].astype(np.int64)
+        sides = self._constant(f"{node.name}.sides", self._known[node.inputs[1]].astype(np.int64))
+        # All four sizes, though `axes` would do: ONNX Runtime 1.31 moves transpositions past that.
+        source, planes, sizes = node.inputs[0], f"{node.name}.planes", f"{node.name}.sizes"
+        self._graph.add("Transpose", [self._input(source)], f"{node.name}.first", perm=_FIRST)
+        self._graph.add("Shape", [f"{node.name}.first"], planes, start=0, end=2)
+        self._graph.add("Concat", [planes, sides], sizes, axis=0)
         self._channels_first(
             "Resize",
             node,
-            ["", "", self._constant(f"{node.name}.sides", sides)],
-            axes=[2, 3],
+            ["", "", sizes],
             mode="linear",
             coordinate_transformation_mode="half_pixel",
         )
