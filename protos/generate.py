@@ -2,7 +2,9 @@
 
 Third-party protos are copied from pinned, hash-checked packages into `third_party/`; stubs, their
 types and the descriptor image (with source info, so that comments survive) go to `protos/gen/`.
-Nothing is done when the inputs are those of the last run; `--check` fails instead.
+The Open Inference Protocol's go into encoder alone: tritonclient has stubs with the same symbols,
+and one process cannot hold both. Nothing is done when the inputs are those of the last run;
+`--check` fails instead.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ PROTOS = ROOT / "protos"
 GENERATED = PROTOS / "gen"
 THIRD_PARTY = ROOT / "third_party"
 STAMP = GENERATED / ".digest"
+INFERENCE = ROOT / "services" / "encoder" / "src" / "lookalike_encoder" / "inference_protocol"
 
 PROTOVALIDATE = "protovalidate==1.2.0"
 """The last source package that carries `buf/validate/validate.proto`."""
@@ -45,20 +48,22 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="fail when something is out of date")
     check = parser.parse_args().check
     digest = _digest()
-    if STAMP.is_file() and STAMP.read_text() == digest:
+    if STAMP.is_file() and STAMP.read_text() == digest and INFERENCE.is_dir():
         return
     if check:
         sys.exit("generated code is out of date: run `make generate`")
     _fetch_google_protos()
     _fetch_validate_proto()
     _generate()
+    _generate_inference()
     STAMP.write_text(digest)
 
 
 def _digest() -> str:
     """SHA-256 over all inputs: our protos, this script and the generators' versions."""
     total = hashlib.sha256()
-    for path in [Path(__file__), ROOT / "buf.yaml", *_own_protos()]:
+    protos = [*_own_protos(), *(PROTOS / "inference").glob("*.proto")]
+    for path in [Path(__file__), ROOT / "buf.yaml", *protos]:
         total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     for package in ("grpcio-tools", "mypy-protobuf", "buf-bin", "googleapis-common-protos"):
         total.update(f"{package}={importlib.metadata.version(package)}\0".encode())
@@ -109,7 +114,7 @@ def _generate() -> None:
     package = GENERATED / "lookalike"
     package.mkdir(parents=True)
     image = package / "descriptors.binpb"
-    _run(buf, "build", "--output", str(image))
+    _run(buf, "build", "--exclude-path", "protos/inference", "--output", str(image))
     ours = [str(path.relative_to(PROTOS)) for path in _own_protos()]
     plugins = Path(sys.executable).parent
     _run(
@@ -126,6 +131,33 @@ def _generate() -> None:
         *(name for name in ours if name.endswith("_service.proto")),
     )
     _mark_packages()
+
+
+def _generate_inference() -> None:
+    """Write the stubs and the image of the Open Inference Protocol into encoder's package."""
+    buf = str(Path(sys.executable).parent / "buf")
+    plugins = Path(sys.executable).parent
+    name = "inference/inference_service.proto"
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, "inference")
+        made.mkdir()
+        image = made / "descriptors.binpb"
+        _run(buf, "build", "--path", f"protos/{name}", "--output", str(image))
+        _run(
+            *(sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={image}"),
+            f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
+            f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
+            *(f"--{kind}={scratch}" for kind in ("python_out", "mypy_out")),
+            *(f"--{kind}={scratch}" for kind in ("grpc_python_out", "mypy_grpc_out")),
+            name,
+        )
+        # A package of its own named `inference` would be in the way of others.
+        for path in [*made.glob("*_grpc.py"), *made.glob("*_grpc.pyi")]:
+            text = path.read_text().replace("from inference import", "from . import")
+            path.write_text(text)
+        (made / "__init__.py").touch()
+        shutil.rmtree(INFERENCE, ignore_errors=True)
+        shutil.copytree(made, INFERENCE)
 
 
 def _mark_packages() -> None:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from lookalike_common.descriptors import load_image
 from lookalike_common.errors import LookalikeError
 from lookalike_common.status import error_from_rpc
+from lookalike_encoder.adapters.inference_files import inference_files
 
 _PATIENCE = 60.0
 
@@ -23,8 +24,8 @@ def api() -> dict[str, MethodDescriptor]:
     pool = descriptor_pool.Default()
     services = [
         pool.FindServiceByName(f"{file.package}.{service.name}")
-        for file in load_image().file
-        if file.package.startswith("lookalike.")
+        for file in [*load_image().file, *inference_files()]
+        if file.package.startswith("lookalike.") or file.package == "inference"
         for service in file.service
     ]
     return {

@@ -8,6 +8,7 @@ import pytest
 from lookalike_common.auth import METHOD_SCOPES, Tokens, required_scope
 from lookalike_common.descriptors import load_image
 from lookalike_common.errors import PermissionDeniedError, UnauthenticatedError
+from lookalike_encoder.adapters.inference_files import inference_files
 
 TOKENS = """
 - {token: reader-0123456789, tenant: acme, scopes: [read]}
@@ -26,8 +27,8 @@ def tokens(tmp_path: Path) -> Tokens:
 def documented_scopes() -> dict[str, str]:
     """Return the scope of each rpc of the suite, as its comment says."""
     scopes = {}
-    for file in load_image().file:
-        if not file.name.startswith("lookalike/"):
+    for file in [*load_image().file, *inference_files()]:
+        if not file.name.startswith(("lookalike/", "inference/")):
             continue
         comments = {
             tuple(each.path): each.leading_comments for each in file.source_code_info.location

@@ -37,6 +37,8 @@ METHOD_SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
         {
             *("ListEncoders", "GetEncoder", "Encode", "StreamEncode"),
             *("Detect", "Rerank", "MatchStructure"),
+            *("ServerLive", "ServerReady", "ServerMetadata"),
+            *("ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer"),
             *("GetCollection", "ListCollections", "Search"),
             *("GetEntity", "BatchGetEntities", "ListEntities", "CountEntities"),
             *("GetUpload", "GetAsset", "ReadAsset"),

@@ -28,9 +28,9 @@ Response = reflection_pb2.ServerReflectionResponse
 class ReflectionServicer:
     """Answers what services there are, and hands out the files that describe them."""
 
-    def __init__(self, services: Sequence[str], index: DescriptorIndex | None = None) -> None:
+    def __init__(self, services: Sequence[str], more: Sequence[FileDescriptorProto] = ()) -> None:
         self._services = sorted({*services, *SERVICES})
-        self._index = index or DescriptorIndex.shipped(_v1_file())
+        self._index = DescriptorIndex.shipped(_v1_file(), *more)
 
     async def ServerReflectionInfo(  # noqa: N802 - the name of the rpc
         self, requests: AsyncIterator[Request], _context: object

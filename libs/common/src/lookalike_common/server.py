@@ -17,6 +17,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2_grpc
 from prometheus_client import CollectorRegistry
@@ -85,8 +86,11 @@ class GrpcServer:
         backend: Backend = "",
         encoder_fingerprints: Fingerprints | None = None,
         registry: CollectorRegistry | None = None,
+        descriptors: Sequence[FileDescriptorProto] = (),
     ) -> None:
+        """`descriptors` are of services that lookalike-protos lacks, with comments."""
         self.settings = settings
+        self._descriptors = descriptors
         self.registry = registry or CollectorRegistry()
         """Where this server's metrics are; services may register their own."""
         self.health = Health([*(service.name for service in services), _SERVER_INFO])
@@ -196,7 +200,8 @@ class GrpcServer:
             if service.name not in registrar.handlers:
                 raise ValueError(f"{service.name} was added under another name")
         if self.settings.reflection:
-            add_reflection(ReflectionServicer(list(registrar.handlers)), registrar)
+            servicer = ReflectionServicer(list(registrar.handlers), self._descriptors)
+            add_reflection(servicer, registrar)
         return registrar.handlers
 
     def _policies(self, validator: RequestValidator) -> list[Policy]:

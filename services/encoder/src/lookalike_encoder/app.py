@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from lookalike.encoder.v1 import encoder_admin_service_pb2_grpc, encoder_service_pb2_grpc
 from lookalike_common.server import GrpcServer, Service
+from lookalike_encoder.adapters.inference_files import inference_files
 from lookalike_encoder.adapters.local_runtime import LocalRuntime
 from lookalike_encoder.adapters.memory import return_freed_memory
 from lookalike_encoder.adapters.ort_session import OrtOptions
@@ -22,12 +23,14 @@ from lookalike_encoder.cache import CacheMetrics, ResultCache
 from lookalike_encoder.catalogue import discover
 from lookalike_encoder.encoder import Encoder
 from lookalike_encoder.hangup import hangups
+from lookalike_encoder.inference_protocol import inference_service_pb2_grpc
 from lookalike_encoder.install.store import ModelStore
 from lookalike_encoder.lifecycle import Lifecycle
 from lookalike_encoder.readiness import Readiness
 from lookalike_encoder.registry import Registry, Slot, State
 from lookalike_encoder.rpc.admin import ADMIN_SERVICE, EncoderAdminServicer
 from lookalike_encoder.rpc.encoder import MAX_ITEMS, MAX_REGIONS, SERVICE, EncoderServicer
+from lookalike_encoder.rpc.inference import INFERENCE_SERVICE, InferenceServicer
 from lookalike_encoder.rpc.structure import MAX_CANDIDATES
 from lookalike_encoder.session import Runtime
 from lookalike_encoder.settings import DeviceSettings, EncoderSettings
@@ -74,8 +77,9 @@ async def build(
         make_batcher = _batcher_maker(settings, metrics)
         lifecycle = Lifecycle(registry, shelf, make_batcher, tell, return_freed_memory)
         server = _make_server(settings, registry, lifecycle, metrics)
+        services = (SERVICE, INFERENCE_SERVICE)
         readiness = Readiness(
-            registry, server.health, metrics, service=SERVICE, required=settings.encoders
+            registry, server.health, metrics, services=services, required=settings.encoders
         )
         await stack.enter_async_context(lifecycle)
         asked = stack.enter_context(hangups())
@@ -121,19 +125,28 @@ def _make_server(
     lifecycle: Lifecycle,
     metrics: CollectorRegistry,
 ) -> GrpcServer:
-    return GrpcServer(
+    def is_ready() -> bool:
+        return server.health.is_serving(SERVICE)
+
+    depth = settings.queue.stream_depth
+    server = GrpcServer(
         settings.server,
         server_name="encoder",
         services=[
             Service(
                 SERVICE,
                 encoder_service_pb2_grpc.add_EncoderServiceServicer_to_server,
-                EncoderServicer(registry, stream_depth=settings.queue.stream_depth),
+                EncoderServicer(registry, stream_depth=depth),
             ),
             Service(
                 ADMIN_SERVICE,
                 encoder_admin_service_pb2_grpc.add_EncoderAdminServiceServicer_to_server,
                 EncoderAdminServicer(lifecycle),
+            ),
+            Service(
+                INFERENCE_SERVICE,
+                inference_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
+                InferenceServicer(registry, stream_depth=depth, is_ready=is_ready),
             ),
         ],
         features=lambda: sorted(registry.devices()),
@@ -146,7 +159,9 @@ def _make_server(
         },
         encoder_fingerprints=registry.fingerprints,
         registry=metrics,
+        descriptors=inference_files(),
     )
+    return server
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -1,8 +1,8 @@
 """What the health service and Prometheus say about encoders, after every change of one.
 
-The service itself is SERVING while it can do what it was set up for: with the setting `encoders`,
-while each of those is ready; otherwise while any is. Every encoder has a name of its own in the
-health service, its resource name, so that a probe may wait for one.
+The services that encode are SERVING while they can do what they were set up for: with the setting
+`encoders`, while each of those is ready; otherwise while any is. Every encoder has a name of its
+own in the health service, its resource name, so that a probe may wait for one.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Readiness:
         health: Health,
         metrics: CollectorRegistry,
         *,
-        service: str,
+        services: Sequence[str],
         required: Sequence[str],
     ) -> None:
         """`required` are names with or without version, as the setting `encoders` has them."""
         self._registry = registry
         self._health = health
-        self._services = (service, OVERALL)
+        self._services = (*services, OVERALL)
         self._required = required
         self._started = False
         self._state = Gauge(
