@@ -97,6 +97,13 @@ bench: sync models ## All benchmarks; the last line of each is one JSON object
 	for file in tests/bench/bench_*.py; do echo "== $$file"; \
 		$(PYTHON) -m "tests.bench.$$(basename "$$file" .py)"; done
 
+.PHONY: bench-gpu
+bench-gpu: ## Encoders on an NVIDIA GPU, offline; WHEELS= a folder with onnxruntime-gpu and CUDA
+	@test -d "$(WHEELS)" || { echo "WHEELS= must name a folder of wheels; see docs/deployment.md"; exit 2; }
+	$(PYTHON) -m pip install --quiet --no-index --find-links "$(WHEELS)" --no-deps --upgrade \
+		--target .lookalike/gpu "$(WHEELS)"/*.whl
+	PYTHONPATH=.lookalike/gpu $(PYTHON) -m tests.bench.gpu
+
 # --- using it --------------------------------------------------------------------------------
 
 .PHONY: demo
