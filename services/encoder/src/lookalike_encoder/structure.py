@@ -20,7 +20,7 @@ Structure = Any
 MAX_STEPS = 50_000
 """Pairs of atoms that comparing one candidate may try: 20 ms, a drug needs about a hundred."""
 MAX_STEPS_OF_CALL = 5_000_000
-"""Pairs of atoms that all candidates of one call may try together: 2 s."""
+"""Pairs of atoms that all candidates of one call may try together: 2 s, 10 in the worst case."""
 
 
 class Relation(Enum):

@@ -153,7 +153,7 @@ class MoleculeEncoder:
         found = self._chemistry.search(
             wanted, inside, use_chirality=query.use_chirality, max_steps=allowed
         )
-        query.effort.steps -= min(found.steps, allowed)
+        query.effort.steps = max(0, query.effort.steps - found.steps)  # giving up takes some, too
         if found.steps > allowed:
             raise LimitExceededError(
                 f"comparing takes more than {allowed} steps: the query fits in too many ways"
