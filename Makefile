@@ -80,6 +80,10 @@ test: sync models ## Unit, contract, integration and end-to-end tests
 test-deploy: sync dist ## Images' and manifests' static checks, wheels in an empty environment
 	$(BIN)/pytest tests/deploy
 
+.PHONY: test-models
+test-models: sync ## Models that are installed only when asked for, as far as they are
+	$(BIN)/pytest tests/models
+
 .PHONY: test-cluster
 test-cluster: sync models dist ## The rendered `local` overlay in containers; needs root and podman
 	$(BIN)/pytest tests/cluster
