@@ -103,7 +103,7 @@ bench: sync models ## All benchmarks; the last line of each is one JSON object
 
 .PHONY: bench-gpu
 bench-gpu: ## Encoders on an NVIDIA GPU, offline; WHEELS= a folder with onnxruntime-gpu and CUDA
-	@test -d "$(WHEELS)" || { echo "WHEELS= must name a folder of wheels; see docs/deployment.md"; exit 2; }
+	@test -d "$(WHEELS)" || { echo "WHEELS= must name a folder of wheels; see docs/encoders.md"; exit 2; }
 	$(PYTHON) -m pip install --quiet --no-index --find-links "$(WHEELS)" --no-deps --upgrade \
 		--target .lookalike/gpu "$(WHEELS)"/*.whl
 	PYTHONPATH=.lookalike/gpu $(PYTHON) -m tests.bench.gpu
