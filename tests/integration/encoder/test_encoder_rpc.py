@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ByteSize
 from skimage import data
 
 from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2_grpc
@@ -366,3 +367,20 @@ def test_metrics_tell_queue_batches_and_seconds(serve: Callable[..., Any]) -> No
     assert f"lookalike_encoder_queue_items{label} 0.0" in lines
     assert f"lookalike_encoder_inference_seconds_count{label} 1.0" in lines
     assert f"lookalike_encoder_queue_seconds_count{label} 1.0" in lines
+    assert f"lookalike_encoder_inference_count_total{label} 2.0" in lines
+    assert f"lookalike_encoder_execution_count_total{label} 1.0" in lines
+
+
+def test_results_are_kept_where_a_size_is_set(serve: Callable[..., Any]) -> None:
+    from lookalike_encoder.settings import CacheSettings
+
+    with (
+        serve(cache=CacheSettings(max_bytes=ByteSize(1 << 20))) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        request = texts("one", "two")
+        request.include_timings = True
+        first, again = Stub(channel).Encode(request), Stub(channel).Encode(request)
+    assert first.batch_size == 2
+    assert again.batch_size == 0
+    assert list(again.results) == list(first.results)
