@@ -35,11 +35,15 @@ def test_ours_are_found_by_entry_points() -> None:
 def test_fingerprints_are_pinned() -> None:
     """Collections are bound to them: whoever changes one must mean to."""
     assert {each.versioned_name: each.fingerprint[:16] for each in discover().manifests} == {
+        "conse@1": "31cbf67bbb79c418",
         "dna-kmer6@1": "0521d45e88e20908",
         "efficientnet-lite0@1": "2304d13d9fbbfeb5",
         "minilm-l6-v2@1": "6de7b3c2cb469508",
         "morgan-2048@1": "dbd1b626fd900e38",
+        "nanodet@1": "18d8b2715d305341",
         "phash-256@1": "9942a0a61c29cdf4",
+        "speech-embedding@1": "5d5eb659ad7838fa",
+        "yamnet@1": "7a5eebb4081e8db4",
     }
 
 
