@@ -139,7 +139,8 @@ def _write_api_bundle(output: Path, epoch: int) -> None:
 def _api_files() -> Iterator[Path]:
     yield from (ROOT / "LICENSE", ROOT / "buf.yaml", ROOT / "clients" / "service-config.json")
     yield ROOT / "protos" / "README.md"
-    yield from sorted((ROOT / "protos" / "lookalike").rglob("*.proto"))
+    for package in ("inference", "lookalike"):
+        yield from sorted((ROOT / "protos" / package).rglob("*.proto"))
     yield from sorted((ROOT / "third_party").rglob("*.proto"))
 
 

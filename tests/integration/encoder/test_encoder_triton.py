@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from io import BytesIO
@@ -17,7 +18,9 @@ from skimage import data
 from lookalike.encoder.v1 import encoder_service_pb2 as pb
 from lookalike.encoder.v1 import encoder_service_pb2_grpc
 from lookalike.type.v1 import content_pb2
+from tools.fetch_grpcurl import grpcurl
 
+ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("triton_calls.py")
 TEXT, IMAGE = "encoders/minilm-l6-v2", "encoders/efficientnet-lite0"
 TOLERANCE = 1e-5
@@ -42,7 +45,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(port: int, picture: Path) -> Any:
     """What tritonclient got."""
     command = [sys.executable, str(PROGRAM), f"127.0.0.1:{port}", str(picture)]
-    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    result = run(*command)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -105,3 +108,44 @@ def test_its_streams_go_on_after_an_error(report: Any) -> None:
     for streamed in (report["streamed"], report["aio"]["streamed"]):
         assert [each[0] for each in streamed] == ["0", "", "2"]
         assert "encoders/none" in streamed[1][1]
+
+
+def test_the_example_of_the_documentation_runs(port: int) -> None:
+    text = (ROOT / "docs" / "encoders.md").read_text()
+    (example,) = re.findall(
+        r"```python\n(import numpy as np\nimport tritonclient.*?)```", text, re.DOTALL
+    )
+    program = example.replace("127.0.0.1:50051", f"127.0.0.1:{port}")
+    result = run(sys.executable, "-c", program)
+    assert result.stdout == "(2, 384)\n", result.stderr
+
+
+def test_grpcurl_describes_and_calls(port: int) -> None:
+    program, address = str(grpcurl()), f"127.0.0.1:{port}"
+    service = "inference.GRPCInferenceService"
+    described = run(program, "-plaintext", address, "describe", service).stdout
+    assert described.startswith(f"{service} is a service:\n// Every encoder as a model")
+    body = {
+        "model_name": "minilm-l6-v2",
+        "inputs": [
+            {
+                "name": "text",
+                "datatype": "BYTES",
+                "shape": [1],
+                "contents": {"bytes_contents": ["YSBjYXQ="]},
+            }
+        ],
+    }
+    called = run(
+        program, "-plaintext", "-d", json.dumps(body), address, f"{service}/ModelInfer"
+    ).stdout
+    assert json.loads(called)["outputs"][0]["shape"] == ["1", "384"]
+    ready = run(
+        *(program, "-plaintext", "-d", json.dumps({"service": service}), address),
+        "grpc.health.v1.Health/Check",
+    ).stdout
+    assert json.loads(ready) == {"status": "SERVING"}
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
