@@ -113,14 +113,25 @@ def pixel_model(
     output: str = "image_embeds",
     batch: int | None = None,
     free: bool = False,
+    block: int = 1,
 ) -> onnx.ModelProto:
     """Return a model of float pictures [n, 3, side, side]: their flat pixels times a table.
+
+    `block`: squares of so many pixels count by their mean, so that the table is small.
 
     `last_hidden_state` has the whole's vector and then those of the upper and the lower half.
     `free`: its file leaves the size of every axis open, as optimum does.
     """
-    flat, axes = 3 * side * side, ["batch", "num_channels", "height", "width"]
-    nodes = [helper.make_node("Reshape", ["pixel_values", "flat"], ["pixels"])]
+    taken = (
+        ["batch", "num_channels", "height", "width"] if free else [batch or "batch", 3, side, side]
+    )
+    side //= block
+    flat = 3 * side * side
+    size = {"kernel_shape": [block, block], "strides": [block, block]}
+    nodes = [
+        helper.make_node("AveragePool", ["pixel_values"], ["means"], **size),
+        helper.make_node("Reshape", ["means", "flat"], ["pixels"]),
+    ]
     parts = np.ones((3, 3, side, side), np.float32)
     parts[1, :, side // 2 :] = parts[2, :, : side // 2] = 0
     constants: dict[str, NDArray[Any]] = {
@@ -136,7 +147,6 @@ def pixel_model(
         constants["flat"] = np.array([-1, flat], np.int64)
         nodes.append(helper.make_node("MatMul", ["pixels", "table"], [output]))
         shape = [batch or "batch", dimensions]
-    taken = axes if free else [batch or "batch", 3, side, side]
     return _model(
         nodes,
         {"pixel_values": (TensorProto.FLOAT, taken)},

@@ -16,7 +16,6 @@ from lookalike_encoder.catalogue import discover
 from lookalike_encoder.cli import main
 from lookalike_encoder.install.store import ModelStore
 from tests.support import onnx_graphs as graphs
-from tests.support.onnx_graphs import Floats
 
 D = 6
 TEXTS = ("a cat sleeps", "red dog runs", "blue")
@@ -90,7 +89,7 @@ class Exports:
         image = Image.fromarray(noise)
         image.save(self.root / f"{seed}.png")
         scaled = image.resize((15, 10), Image.Resampling.BICUBIC).crop((3, 1, 11, 9))
-        pixels: Floats = (np.asarray(scaled, np.float32) / 255 - 0.5) / 0.5
+        pixels = (np.asarray(scaled, np.float32) / 255 - 0.5) / 0.5
         vector = pixels.transpose(2, 0, 1).reshape(-1) @ graphs.table(1, 3 * 64, D)
         return {"image": f"{seed}.png", "vector": vector.tolist()}
 

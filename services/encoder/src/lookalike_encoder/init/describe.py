@@ -58,7 +58,7 @@ def describe_image(export: ExportFolder) -> Fields:
 
 def _read_modules(export: ExportFolder) -> tuple[str, str]:
     """Return pooling and normalisation of a sentence-transformers model, or two empty words."""
-    modules = {each["type"].rpartition(".")[2]: each["path"] for each in export.read_modules()}
+    modules = {each.type.rpartition(".")[2]: each.path for each in export.read_modules()}
     if not modules:
         return "", ""
     if unknown := sorted(modules.keys() - {"Transformer", "Pooling", "Normalize"}):

@@ -8,11 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lookalike_encoder.install.errors import InstallError
 
 _MODELS = ("model.onnx", "onnx/model.onnx")
 _EXTERNAL = 1  # TensorProto.EXTERNAL
+
+
+class Module(BaseModel):
+    """One step of a sentence-transformers model."""
+
+    type: str
+    """Its class."""
+    path: str
+    """Its folder in the export."""
+
+
+_Modules = TypeAdapter(list[Module])
 
 
 class ExportFolder:
@@ -46,20 +59,15 @@ class ExportFolder:
             raise InstallError(f"{name} is no JSON object")
         return found
 
-    def read_modules(self) -> list[dict[str, str]]:
+    def read_modules(self) -> list[Module]:
         """Return the steps of a sentence-transformers model, none if it is not one."""
         if not self.has("modules.json"):
             return []
         found = self._parse("modules.json")
-        right = isinstance(found, list) and all(
-            isinstance(each, dict)
-            and isinstance(each.get("type"), str)
-            and isinstance(each.get("path"), str)
-            for each in found
-        )
-        if not right:
-            raise InstallError("modules.json is not a list of modules")
-        return list(found)
+        try:
+            return _Modules.validate_python(found)
+        except ValidationError:
+            raise InstallError("modules.json is not a list of modules") from None
 
     def read_license(self) -> str:
         """Return the licence in the front matter of README.md, or nothing."""
