@@ -35,7 +35,7 @@ def detector_model(*, floats: bool = False, first: bool = False, **changed: Any)
     `scores` [n, 16, 3] are the means of each colour in each cell, `boxes` [n, 16, 4] the cells.
     """
     kind = TensorProto.FLOAT if floats else TensorProto.UINT8
-    shape = ["n", 3, SIDE, SIDE] if first else ["n", SIDE, SIDE, 3]
+    shape: list[str | int | None] = ["n", 3, SIDE, SIDE] if first else ["n", SIDE, SIDE, 3]
     constants = {
         "scale": np.float32(1 if floats else 255),
         "shape": np.array([0, 3, PLACES], np.int64),
