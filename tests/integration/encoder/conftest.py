@@ -94,12 +94,13 @@ def serve(request: pytest.FixtureRequest) -> Serve:
 
 
 @pytest.fixture
-def serve_own() -> Callable[[Path, Path], AbstractContextManager[Stub]]:
+def serve_own() -> Callable[..., AbstractContextManager[Stub]]:
     """Serves what lies in folders of models and of manifests, and yields a stub."""
 
     @contextmanager
-    def serve(models: Path, manifests: Path) -> Iterator[Stub]:
-        settings = make_settings(models).model_copy(update={"manifest_dirs": (manifests,)})
+    def serve(models: Path, manifests: Path, *encoders: str) -> Iterator[Stub]:
+        changes = {"manifest_dirs": (manifests,), "encoders": encoders}
+        settings = make_settings(models).model_copy(update=changes)
         with running_thread(settings, {}) as server:
             wait_until_serving(server.port)
             with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
