@@ -16,7 +16,6 @@ from google.protobuf.json_format import ParseDict
 from grpc_health.v1 import health_pb2
 
 from lookalike.asset.v1 import asset_service_pb2_grpc
-from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2, encoder_service_pb2_grpc
 from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
 from lookalike.search.v1 import (
     collection_pb2,
@@ -31,6 +30,7 @@ from lookalike.search.v1 import (
 from lookalike.type.v1 import content_pb2, server_info_service_pb2, server_info_service_pb2_grpc
 from lookalike_client._calls import Caller, pages
 from lookalike_client._channel import open_channel
+from lookalike_client._encoding import EncoderCalls
 from lookalike_client._names import (
     DEFAULT_IMAGE_ENCODER,
     collection_name,
@@ -44,7 +44,7 @@ Service = Literal["encoder", "search", "ingest"]
 Attributes = Mapping[str, object]
 
 
-class Client:
+class Client(EncoderCalls):
     """Calls the services of one suite. Thread-safe; close it, or use it as a context manager.
 
     Addresses are `host:port` or any gRPC target, such as `dns:///search:50052`.
@@ -66,7 +66,7 @@ class Client:
         `timeout` is the deadline of each call that is not a stream. With `health_checked` false
         calls also go to a server that reports that it is not serving.
         """
-        self._call = Caller(timeout=timeout, token=token)
+        call = Caller(timeout=timeout, token=token)
         self._closing = ExitStack()
         addresses: dict[Service, str] = {"encoder": encoder, "search": search, "ingest": ingest}
         self._channels: dict[Service, grpc.Channel] = {
@@ -75,7 +75,7 @@ class Client:
             )
             for service, address in addresses.items()
         }
-        self._encoders = encoder_service_pb2_grpc.EncoderServiceStub(self._channels["encoder"])
+        super().__init__(call, self._channels["encoder"])
         searching = self._channels["search"]
         self._collections = collection_service_pb2_grpc.CollectionServiceStub(searching)
         self._entities = entity_service_pb2_grpc.EntityServiceStub(searching)
@@ -113,18 +113,6 @@ class Client:
         )
         reply = self._call.unary(check, health_pb2.HealthCheckRequest())
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
-
-    # Encoders
-
-    def encoders(self) -> Iterator[encoder_pb2.Encoder]:
-        """All installed encoders, by name."""
-
-        def page(token: str) -> encoder_service_pb2.ListEncodersResponse:
-            request = encoder_service_pb2.ListEncodersRequest(page_token=token)
-            return self._call.unary(self._encoders.ListEncoders, request)
-
-        for reply in pages(page):
-            yield from reply.encoders
 
     # Collections
 

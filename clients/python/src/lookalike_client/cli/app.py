@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from lookalike_client.cli import collections, doctor, ingest, jobs, models, search, up
+from lookalike_client.cli import (
+    collections,
+    doctor,
+    encode,
+    encoders,
+    ingest,
+    jobs,
+    models,
+    search,
+    up,
+)
 from lookalike_client.cli.exits import CommandError, explain
 from lookalike_client.cli.session import Session, complaints, console
 from lookalike_client.errors import LookalikeError
@@ -26,6 +36,8 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("ingest")(ingest.ingest)
 app.command("search")(search.search)
+app.command("encode")(encode.encode)
+app.add_typer(encoders.app, name="encoders")
 app.add_typer(collections.app, name="collections")
 app.add_typer(jobs.app, name="jobs")
 app.command("models", context_settings=models.PASS_EVERYTHING)(models.models)
