@@ -206,8 +206,7 @@ class Batcher:
                 await self._arrived.wait()
                 continue
             await self._gather()
-            self._refuse_late()
-            if entries := self._backlog.take():
+            if entries := self._take():
                 await self._run(entries)
 
     async def _gather(self) -> None:
@@ -222,6 +221,8 @@ class Batcher:
 
     def _patience(self) -> float:
         """Return for how many seconds the next epoch should wait for more to arrive."""
+        if not self._capacity.delay and (self._encoder.prefetches or self._returns.are_complete()):
+            return 0.0
         waiting = [entry for entry in self._backlog.peek() if not entry.is_finished]
         if not waiting or len(waiting) >= self._budget.max_rows:
             return 0.0
@@ -233,12 +234,12 @@ class Batcher:
         cohorts = self._encoder.prefetches
         return max(delay, 0.0 if cohorts else self._returns.patience(first.priority, now))
 
-    def _refuse_late(self) -> None:
-        """Answer those whose time is up, in the next epoch and at the front, without a run."""
+    def _take(self) -> list[Entry]:
+        """Take the next epoch, without those whose time is up: they are answered without a run."""
         now = self._clock()
-        self._backlog.drop_finished(lambda entry: self._refuse(entry, now))
-        while sum(self._refuse(entry, now) for entry in self._backlog.peek()):
-            pass  # others have moved up
+        if self._capacity.time:
+            self._backlog.drop_finished(lambda entry: self._refuse(entry, now))
+        return [entry for entry in self._backlog.take() if not self._refuse(entry, now)]
 
     def _refuse(self, entry: Entry, now: float) -> bool:
         """Answer a request if its time is up and it is not begun; says so."""

@@ -45,10 +45,13 @@ class Returns:
         if priority is self._priority and now - self._answered_at <= self._window():
             self._returned += 1
 
+    def are_complete(self) -> bool:
+        """Whether nobody is left to be waited for."""
+        return self._share < ENOUGH or self._returned >= round(self._share * self._answered)
+
     def patience(self, priority: Priority, now: float) -> float:
         """Return for how many seconds to wait for more requests of a line; 0 not to wait."""
-        expected = round(self._share * self._answered)
-        if priority is not self._priority or self._share < ENOUGH or self._returned >= expected:
+        if priority is not self._priority or self.are_complete():
             return 0.0
         return max(0.0, self._answered_at + self._window() - now)
 
