@@ -127,7 +127,7 @@ def pixel_model(
     )
     side //= block
     flat = 3 * side * side
-    size = {"kernel_shape": [block, block], "strides": [block, block]}
+    size: dict[str, Any] = {"kernel_shape": [block, block], "strides": [block, block]}
     nodes = [
         helper.make_node("AveragePool", ["pixel_values"], ["means"], **size),
         helper.make_node("Reshape", ["means", "flat"], ["pixels"]),
