@@ -6,12 +6,12 @@ folders by category). They are fetched as data and never become part of this pro
 
 import importlib.util
 import shutil
-import subprocess
-import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from lookalike_client.demo import debian
 
 _PACKAGE = "tuxpaint-stamps-default"
 _STAMPS = PurePosixPath("./usr/share/tuxpaint/stamps")
@@ -56,68 +56,27 @@ def fetch(home: Path, say: Callable[[str], None]) -> PhotoSet:
 
 def _fetch_stamps(folder: Path, say: Callable[[str], None]) -> bool:
     """Download and unpack the Debian package, which needs no root; whether that worked."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+    if not debian.is_possible():
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         say(f"downloading {_PACKAGE} (161 MB)")
-        if not _download(Path(work)):
+        package = debian.download(_PACKAGE, Path(work))
+        if package is None:
             return False
         unpacked = Path(work) / "stamps"
-        _unpack(next(Path(work).glob("*.deb")), unpacked)
+        _write(package, unpacked)
         unpacked.rename(folder)  # the folder is there, or it is complete
     return True
 
 
-def _download(work: Path) -> bool:
-    if _apt_get("download", _PACKAGE, folder=work):
-        return True
-    # The lists of packages may be missing, as in a fresh container: fetch them here, not there.
-    here = _private_state(work / "apt")
-    return _apt_get(*here, "update", folder=work) and _apt_get(
-        *here, "download", _PACKAGE, folder=work
-    )
-
-
-def _private_state(folder: Path) -> list[str]:
-    """Options with which apt-get keeps its lists below the folder; that needs no root."""
-    for name in ("state/lists/partial", "cache/archives/partial"):
-        (folder / name).mkdir(parents=True)
-    options = (
-        f"Dir::State={folder / 'state'}",
-        "Dir::State::status=/var/lib/dpkg/status",
-        f"Dir::Cache={folder / 'cache'}",
-        "APT::Sandbox::User=",  # another user could not write here
-    )
-    return [word for option in options for word in ("-o", option)]
-
-
-def _apt_get(*arguments: str, folder: Path) -> bool:
-    command = ["apt-get", "-qq", "-o", "Acquire::Retries=2", *arguments]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, check=False)  # noqa: S603 - fixed words
-    return ended.returncode == 0
-
-
-def _unpack(package: Path, folder: Path) -> None:
+def _write(package: Path, folder: Path) -> None:
     """Write the photos of the package below the folder; its sounds and drawings are left out."""
-    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE) as process,  # noqa: S603 - fixed words
-        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
-    ):
-        for place, data in _photos(archive):
+    for place, data in debian.files(package, _STAMPS):
+        if place.suffix in _SUFFIXES:
             target = folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
-
-
-def _photos(archive: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, bytes]]:
-    for member in archive:
-        path = PurePosixPath(member.name)
-        if member.isfile() and path.suffix in _SUFFIXES and path.is_relative_to(_STAMPS):
-            file = archive.extractfile(member)
-            if file is not None:
-                yield path.relative_to(_STAMPS), file.read()
 
 
 def samples(folder: Path) -> PhotoSet:
