@@ -24,7 +24,13 @@ from lookalike_common.status import error_from_rpc, error_from_status
 Stub = encoder_service_pb2_grpc.EncoderServiceStub
 Content = content_pb2.Content
 RATE = 16_000
-PHOTO = Image.fromarray(data.chelsea()).resize((300, 200))
+
+
+def photo(name: str) -> Image.Image:
+    return Image.fromarray(getattr(data, name)()).resize((300, 200))
+
+
+PHOTO = photo("chelsea")
 
 
 def file_of(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
@@ -71,8 +77,7 @@ def on_white(image: Image.Image) -> bytes:
 
 
 def animated() -> bytes:
-    frames = [Image.fromarray(data.coffee()).resize(PHOTO.size)]
-    return file_of(PHOTO, "GIF", save_all=True, append_images=frames)
+    return file_of(PHOTO, "GIF", save_all=True, append_images=[photo("coffee")])
 
 
 GOOD = {
@@ -255,7 +260,7 @@ def test_half_a_pair_of_surrogates_is_no_message(port: int) -> None:
     item = pb.EncodeItem(content=Content(text="XYZ"))
     request = pb.EncodeRequest(encoder="encoders/minilm-l6-v2", items=[item]).SerializeToString()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        encode_bytes = channel.unary_unary("/lookalike.encoder.v1.EncoderService/Encode")
+        encode_bytes: Any = channel.unary_unary("/lookalike.encoder.v1.EncoderService/Encode")
         with pytest.raises(grpc.RpcError) as refused:
             encode_bytes(request.replace(b"XYZ", b"\xed\xa0\x80"))
     assert error_from_rpc(refused.value).code is Code.INVALID_ARGUMENT
