@@ -208,6 +208,7 @@ class HeldUp:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self.device = runtime.device
         self.threads = runtime.threads
         self.gate = threading.Event()
         self.gate.set()

@@ -37,6 +37,7 @@ class HeldUpRuntime:
 
     def __init__(self, runtime: Runtime, gate: threading.Event) -> None:
         self._runtime, self._gate = runtime, gate
+        self.device = runtime.device
         self.threads = runtime.threads
 
     def open_session(self, model: Path) -> InferenceSession:

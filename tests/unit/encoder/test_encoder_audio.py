@@ -53,6 +53,8 @@ class Session:
 
 
 class Runtime:
+    device = "cpu"
+
     def __init__(self, threads: Executor, session: Session) -> None:
         self.threads = threads
         self.session = session

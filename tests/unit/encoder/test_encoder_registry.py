@@ -13,6 +13,7 @@ from lookalike_common.errors import (
 )
 from lookalike_encoder.lifecycle import Lifecycle
 from lookalike_encoder.manifest import Manifest
+from lookalike_encoder.precision import Loaded
 from lookalike_encoder.registry import Registry, State
 
 MakeManifest = Callable[..., Manifest]
@@ -33,7 +34,7 @@ class Source:
             raise EncoderNotReadyError("its vectors are wrong")
         if manifest.name == "weird":
             raise ZeroDivisionError
-        return self._make_encoder()
+        return Loaded(self._make_encoder())
 
     def stamp(self, manifest: Manifest) -> object:
         return manifest.versioned_name

@@ -67,7 +67,8 @@ async def build(
         threads = stack.enter_context(ThreadPoolExecutor(count, "decode"))
         runtime = open_runtime(settings.device, threads)
         find_all = functools.partial(discover, settings.manifest_dirs)
-        shelf = Shelf(find_all, store, runtime, named=settings.encoders)
+        precision = settings.device.precision
+        shelf = Shelf(find_all, store, runtime, named=settings.encoders, precision=precision)
         registry = Registry(shelf.wanted())
         _list_unwanted(registry, shelf)
 

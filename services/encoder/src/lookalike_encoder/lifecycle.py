@@ -29,6 +29,7 @@ from lookalike_encoder.batching import Batcher
 from lookalike_encoder.encoder import Encoder
 from lookalike_encoder.leases import Leases
 from lookalike_encoder.manifest import Manifest, ManifestError
+from lookalike_encoder.precision import Loaded
 from lookalike_encoder.registry import Registry, Slot, State
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Source(Protocol):
     def reread(self, manifest: Manifest) -> Manifest:
         """Return a manifest as it is now."""
 
-    def load(self, manifest: Manifest) -> Encoder:
+    def load(self, manifest: Manifest) -> Loaded:
         """Load, prove and warm up."""
 
     def stamp(self, manifest: Manifest) -> object:
@@ -194,7 +195,7 @@ class Lifecycle:
                 manifest = await asyncio.to_thread(self._source.reread, slot.manifest)
             self._registry.check_space(manifest)
             stamp = await asyncio.to_thread(self._source.stamp, manifest)
-            encoder = await asyncio.to_thread(self._source.load, manifest)
+            loaded = await asyncio.to_thread(self._source.load, manifest)
         except Exception as error:
             kept = slot.batcher is not None
             _logger.exception("%s is refused%s", slot.name, ", the old one is kept" * kept)
@@ -202,14 +203,16 @@ class Lifecycle:
             self._set(slot, State.READY if kept else State.FAILED)
             raise copy.copy(slot.error) from None
         slot.manifest, slot.stamp, slot.error = manifest, stamp, None
+        slot.variant, slot.variant_error = loaded.variant, loaded.variant_error
+        encoder = loaded.encoder
         slot.device, slot.operations = encoder.device, encoder.operations
         slot.labels = encoder.labels
-        _logger.info("%s is ready on %s", slot.name, slot.device)
+        _logger.info("%s is ready on %s%s", slot.name, slot.device, _in_brackets(slot.variant))
         await self._exchange(slot, await self._make_batcher(encoder).__aenter__(), State.READY)
 
     async def _unload(self, slot: Slot) -> None:
-        slot.error = None
-        slot.device = ""
+        slot.error = slot.variant_error = None
+        slot.device = slot.variant = ""
         await self._exchange(slot, None, State.UNLOADED)
         _logger.info("%s is unloaded", slot.name)
 
@@ -241,6 +244,10 @@ async def _attempt(change: Awaitable[object]) -> None:
         await change
     except LookalikeError as error:
         _logger.warning("%s", error)
+
+
+def _in_brackets(words: str) -> str:
+    return f" ({words})" if words else ""
 
 
 def _without_frames(error: Exception) -> LookalikeError:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +25,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+
+
+VariantName = Annotated[str, Field(pattern=r"^fp16$")]
 
 
 class ManifestError(Exception):
@@ -99,6 +102,21 @@ class ModelFile(_Part):
     """Its name in the model's folder."""
     sha256: Sha256
     """Hash of its bytes."""
+
+
+class Variant(_Part):
+    """Files for one kind of device that make the same vectors, nearly.
+
+    They stand for some of a model's files, by role. They prove themselves by the model's golden
+    vectors and have no say in its fingerprint.
+    """
+
+    device: Literal["cpu", "cuda"]
+    """Where it is used unless somebody asks for it elsewhere."""
+    converter: str = ""
+    """How each file is made of the canonical one of its role; empty: put there by hand."""
+    files: dict[str, ModelFile] = Field(min_length=1)
+    """By role."""
 
 
 class Registry(Enum):
@@ -220,6 +238,8 @@ class Manifest(_Part):
     license: str = Field(min_length=1)
     files: dict[str, ModelFile]
     """By role. None where code alone makes the vectors: such an encoder is always installed."""
+    variants: dict[VariantName, Variant] = {}
+    """By what they compute in."""
     preprocessing: dict[str, Any]  # its shape belongs to the encoder's code, which checks it
     pooling: Pooling
     normalisation: Normalisation
@@ -242,7 +262,7 @@ class Manifest(_Part):
     def fingerprint(self) -> str:
         """Return the hash over everything that changes a vector, 64 hexadecimal digits.
 
-        Variants of a model, such as half precision, share the canonical files and therefore it.
+        Variants of a model, such as half precision, are not in it: they make the same vectors.
         """
         parts = {
             "fingerprint": FINGERPRINT_VERSION,
@@ -297,6 +317,16 @@ class Manifest(_Part):
                     raise ValueError(f"install step names an unknown file {step.file!r}")
             if missing := self.files.keys() - {step.file for step in self.install.steps}:
                 raise ValueError(f"no install step makes {', '.join(sorted(missing))}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_variants(self) -> Manifest:
+        for variant in self.variants.values():
+            if unknown := variant.files.keys() - self.files.keys():
+                raise ValueError(f"a variant replaces an unknown file {min(unknown)!r}")
+            paths = [each.path for each in (*self.files.values(), *variant.files.values())]
+            if len(set(paths)) < len(paths):
+                raise ValueError("files of a variant must have names of their own")
         return self
 
 

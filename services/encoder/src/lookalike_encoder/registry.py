@@ -40,6 +40,10 @@ class Slot:
     """Why the last load failed; after a failed reload it is READY nevertheless."""
     device: str = ""
     """Where it runs, once it is ready."""
+    variant: str = ""
+    """What it was loaded from, such as `fp16`, once it is ready; empty: its canonical files."""
+    variant_error: LookalikeError | None = None
+    """Why it is not the variant for its device."""
     operations: frozenset[Operation] = frozenset({Operation.ENCODE})
     """What can be asked of it, once it is ready."""
     labels: tuple[str, ...] = ()

@@ -81,6 +81,10 @@ class Runtime(Protocol):
     """What an encoder may open when it is made."""
 
     @property
+    def device(self) -> str:
+        """The kind of device that models are opened on if it works: `cpu`, `cuda`."""
+
+    @property
     def threads(self) -> Executor:
         """Threads for work on single items, such as decoding."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ByteSize, Field
 
 from lookalike_common.settings import Duration, Frozen, Port, ServerSettings, ServiceSettings
+from lookalike_encoder.precision import Precision
 
 
 def default_models_dir() -> Path:
@@ -34,6 +35,8 @@ class DeviceSettings(Frozen):
     """`auto` takes CUDA where it works."""
     require_gpu: bool = False
     """Refuse to serve an encoder on the processor, rather than be slow unnoticed."""
+    precision: Precision = Precision.AUTO
+    """What models compute in: `auto` is fp16 on CUDA, of models that have it, and else fp32."""
     threads: int = Field(default=0, ge=0)
     """Threads of one model on the processor; 0: one for each core."""
     spinning: bool = False

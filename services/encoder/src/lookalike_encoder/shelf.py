@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 from lookalike_common.errors import EncoderNotReadyError, NotFoundError
 from lookalike_encoder.catalogue import Catalogue
-from lookalike_encoder.encoder import Encoder
 from lookalike_encoder.install.errors import ModelFilesError
 from lookalike_encoder.install.store import ModelStore
 from lookalike_encoder.loading import EncoderLoader
 from lookalike_encoder.manifest import Manifest, ManifestError
+from lookalike_encoder.precision import Loaded, Precision
 from lookalike_encoder.session import Runtime
 
 Stamp = tuple[object, ...]
@@ -31,12 +31,14 @@ class Shelf:
         runtime: Runtime,
         *,
         named: Sequence[str] = (),
+        precision: Precision = Precision.AUTO,
     ) -> None:
         """`named` are those to serve; where it is empty, all that are installed."""
         self._discover = discover
         self._store = store
         self._runtime = runtime
         self._named = named
+        self._precision = precision
 
     def wanted(self) -> list[Manifest]:
         """Return what the service should load by itself.
@@ -80,15 +82,20 @@ class Shelf:
         except ManifestError as error:
             raise EncoderNotReadyError(str(error)) from error
 
-    def load(self, manifest: Manifest) -> Encoder:
+    def load(self, manifest: Manifest) -> Loaded:
         """Load, prove and warm up an encoder; raises EncoderNotReadyError."""
-        return EncoderLoader(self._discover(), self._store, self._runtime).load(manifest)
+        loader = EncoderLoader(
+            self._discover(), self._store, self._runtime, precision=self._precision
+        )
+        return loader.load_for_device(manifest)
 
     def stamp(self, manifest: Manifest) -> Stamp:
         """Return what tells whether an encoder is still the one that was loaded."""
         folder = self._store.locate(manifest)
         paths = [manifest.folder / "manifest.yaml", manifest.folder / manifest.golden]
         paths += [folder / each.path for each in manifest.files.values()]
+        for variant in manifest.variants.values():
+            paths += [folder / each.path for each in variant.files.values()]
         stats = [path.stat() if path.exists() else None for path in paths]
         return tuple(each and (each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
 

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from lookalike_encoder.adapters.fast_tokenizer import FastTokenizer
-from lookalike_encoder.adapters.ort_session import OrtOptions, OrtSession
+from lookalike_encoder.adapters.ort_session import OrtOptions, OrtSession, device_kind
 from lookalike_encoder.structure import Chemistry
 
 
@@ -19,6 +19,7 @@ class LocalRuntime:
 
     def __init__(self, options: OrtOptions, threads: Executor) -> None:
         self._options = options
+        self.device = device_kind(options)
         self.threads = threads
         self._opened: weakref.WeakValueDictionary[str, OrtSession] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()

@@ -134,8 +134,15 @@ class OrtSession:
         return self._shrinking
 
 
-def _providers(options: OrtOptions) -> list[str | tuple[str, dict[str, str]]]:
+def device_kind(options: OrtOptions) -> Literal["cpu", "cuda"]:
+    """Return what models will run on if it works; a session's `device` says what came of it."""
     if options.device == "cpu" or _CUDA not in onnxruntime.get_available_providers():
+        return "cpu"
+    return "cuda"
+
+
+def _providers(options: OrtOptions) -> list[str | tuple[str, dict[str, str]]]:
+    if device_kind(options) == "cpu":
         return [_CPU]
     onnxruntime.preload_dlls()  # of the CUDA wheels, which lie on no library path
     return [(_CUDA, {"device_id": "0", "arena_extend_strategy": "kSameAsRequested"}), _CPU]

@@ -67,6 +67,8 @@ def to_encoder(slot: Slot, to_status: ToStatus) -> encoder_pb2.Encoder:
         state=_STATES[slot.state],
         device=slot.device,
         error=to_status(slot.error) if slot.error else None,
+        variant=slot.variant,
+        variant_error=to_status(slot.variant_error) if slot.variant_error else None,
     )
 
 

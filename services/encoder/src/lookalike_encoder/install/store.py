@@ -47,6 +47,45 @@ class ModelStore:
             )
         return {role: _checked(folder, file) for role, file in manifest.files.items()}
 
+    def has_variant(self, manifest: Manifest, variant: str) -> bool:
+        """Whether files of a variant are there; `check_variant` says whether they are whole."""
+        folder = self.locate(manifest)
+        return any(
+            (folder / each.path).exists() for each in manifest.variants[variant].files.values()
+        )
+
+    def check_variant(self, manifest: Manifest, variant: str) -> dict[str, Path]:
+        """Return the files of a variant by role if all are right; raises ModelFilesError."""
+        if not self.has_variant(manifest, variant):
+            raise ModelFilesError(
+                f"the variant {variant} of {manifest.versioned_name} is not installed; run "
+                f"`lookalike-encoder models install {manifest.name} --variants {variant}`"
+            )
+        folder = self.locate(manifest)
+        files = manifest.variants[variant].files
+        return {role: _checked(folder, file) for role, file in files.items()}
+
+    def place_variant(
+        self, manifest: Manifest, variant: str, content: Mapping[str, bytes], prove: Proof
+    ) -> None:
+        """Put the files of a variant, by role, beside the model's own, which must be whole.
+
+        `prove` sees the written files first; if it raises, what was there before stays.
+        """
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+        folder = self.locate(manifest)
+        files = manifest.variants[variant].files
+        try:
+            for role, file in files.items():
+                _write(draft / file.path, content[role])
+            made = {role: draft / file.path for role, file in files.items()}
+            prove(manifest, {**self.check(manifest), **made})
+            for file in files.values():
+                (draft / file.path).replace(folder / file.path)
+            _synchronise(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
     def place(self, manifest: Manifest, content: Mapping[str, bytes], prove: Proof) -> None:
         """Put a model's files, by role, in their place at once, replacing what is there.
 
