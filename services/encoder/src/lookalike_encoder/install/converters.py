@@ -12,7 +12,7 @@ Converter = Callable[..., bytes]
 
 _CONVERTERS = {
     "efficientnet-lite0": "lookalike_encoder.install.efficientnet:convert_efficientnet_lite0",
-    "float16": "lookalike_encoder.install.float16:convert_float16",
+    "float16": "lookalike_encoder.adapters.float16:convert_float16",
     "imagenet-classes": "lookalike_encoder.install.imagenet:convert_imagenet_classes",
     "nanodet": "lookalike_encoder.install.nanodet:convert_nanodet",
     "yamnet": "lookalike_encoder.install.yamnet:convert_yamnet",

@@ -3,25 +3,27 @@
 Weights and what lies between the nodes become float16; inputs and outputs stay as they are, so that
 encoders need not know. What has no float16, such as `Range`, stays in float32 between casts. The
 bytes depend on the version of ONNX Runtime, which is pinned, and not on that of `onnx`: types that
-were only inferred are left out again.
+were only inferred are left out again. Used when models are installed: it needs the extra `install`,
+which a server does not.
 """
 
 from __future__ import annotations
 
+import os
+
 import onnx
-from google.protobuf.message import DecodeError
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it loads
+
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 
 def convert_float16(content: bytes) -> bytes:
     """Turn a model into one of half precision; the same input gives the same bytes.
 
-    Raises ValueError for what is no model, or one with weights in further files.
+    Raises ValueError for a model with weights in further files.
     """
-    try:
-        model = onnx.load_model_from_string(content)
-    except DecodeError as error:
-        raise ValueError("it is no ONNX model") from error
+    model = onnx.load_model_from_string(content)
     if any(each.data_location == onnx.TensorProto.EXTERNAL for each in model.graph.initializer):
         raise ValueError("its weights lie in further files")
     model = convert_float_to_float16(model, keep_io_types=True)
