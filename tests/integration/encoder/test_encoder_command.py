@@ -119,6 +119,7 @@ def test_the_configuration_is_printed(models: Path) -> None:
     printed = json.loads(run(models, "config").stdout)
     assert printed["models_dir"] == str(models)
     assert printed["device"]["require_gpu"] is False
+    assert printed["device"]["precision"] == "auto"
 
 
 def test_it_serves_until_it_is_asked_to_stop(models: Path) -> None:

@@ -16,4 +16,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["models"]:
         return run_models(arguments[1:])
+    if arguments[:1] in (["-h"], ["--help"]):
+        sys.stdout.write("models: see `lookalike-encoder models --help`\n")
     return run_service("encoder", EncoderSettings, build, arguments)

@@ -196,9 +196,9 @@ class Lifecycle:
             self._registry.check_space(manifest)
             stamp = await asyncio.to_thread(self._source.stamp, manifest)
             loaded = await asyncio.to_thread(self._source.load, manifest)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is logged, told to callers and raised anew
             kept = slot.batcher is not None
-            _logger.exception("%s is refused%s", slot.name, ", the old one is kept" * kept)
+            _log_refusal(f"{slot.name} is refused{', the old one is kept' * kept}", error)
             slot.error = _without_frames(error)
             self._set(slot, State.READY if kept else State.FAILED)
             raise copy.copy(slot.error) from None
@@ -242,8 +242,16 @@ class Lifecycle:
 async def _attempt(change: Awaitable[object]) -> None:
     try:
         await change
-    except LookalikeError as error:
+    except (ConcurrentChangeError, NotFoundError) as error:
         _logger.warning("%s", error)
+    except LookalikeError:
+        pass  # a refusal, which was logged
+
+
+def _log_refusal(words: str, error: Exception) -> None:
+    """Log a reason that was foreseen as one line, and a fault with its traceback."""
+    foreseen = isinstance(error, LookalikeError)
+    _logger.error("%s: %s", words, error, exc_info=None if foreseen else error)
 
 
 def _in_brackets(words: str) -> str:

@@ -8,14 +8,14 @@ somebody insists.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from lookalike_common.errors import LookalikeError
 from lookalike_encoder.encoder import Encoder
 from lookalike_encoder.manifest import Manifest
 
 
-class Precision(Enum):
+class Precision(StrEnum):
     """What models compute in."""
 
     AUTO = "auto"

@@ -132,15 +132,15 @@ class ModelStore:
 
 
 def _checked(folder: Path, file: ModelFile) -> Path:
-    path = folder / file.path
+    path, shown = folder / file.path, f"{folder.name}/{file.path}"
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise ModelFilesError(f"{path} cannot be read: {error.strerror}") from error
+        raise ModelFilesError(f"{shown} cannot be read: {error.strerror}") from error
     if found != file.sha256:
         raise ModelFilesError(
-            f"{path} is damaged or another file: its SHA-256 is {found}, not {file.sha256}; "
-            "remove the model and install it again"
+            f"{shown} is damaged or another file: its SHA-256 is {found}, not {file.sha256}; "
+            "install the model again"
         )
     return path
 
