@@ -125,6 +125,27 @@ def test_vectors_are_printed_one_a_line(lookalike: Lookalike) -> None:
     assert "empty" in ended.complaints
 
 
+def test_molecules_of_one_file_are_compared_all_with_all(
+    lookalike: Lookalike, tmp_path: Path
+) -> None:
+    file = tmp_path / "drugs.smi"
+    drugs = real_data.drugs()[:3]
+    file.write_text("".join(f"{smiles} drug {place}\n" for place, smiles in enumerate(drugs)))
+    ended = lookalike("encode", "morgan-2048", str(file), "--matrix", "-o", "json")
+    rows = [json.loads(line) for line in ended.output.splitlines()]
+    assert [row["name"] for row in rows] == [f"{file}:drug {place}" for place in range(3)]
+    scores = np.array([row["scores"] for row in rows])
+    assert np.array_equal(scores, scores.T)
+    assert np.allclose(scores.diagonal(), 1)
+    assert scores.max(initial=0, where=~np.eye(3, dtype=bool)) < 1
+
+
+def test_numpys_format_is_all_or_nothing(lookalike: Lookalike) -> None:
+    ended = lookalike("encode", "minilm-l6-v2", "--text", "one", "--text", " ", "-o", "npy")
+    assert (ended.code, ended.output) == (1, "")
+    assert "nothing was written" in ended.complaints
+
+
 def test_encoders_are_listed_and_reloaded(lookalike: Lookalike) -> None:
     listed = json.load(io.StringIO(lookalike("encoders", "list", "-o", "json").output))
     assert "encoders/speech-embedding@1" in {each["name"] for each in listed}

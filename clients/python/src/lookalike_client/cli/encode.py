@@ -1,33 +1,33 @@
 """`lookalike encode`: vectors of files, texts, molecules and sequences, and how near they are."""
 
 import enum
-import json
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from lookalike.encoder.v1 import encoder_service_pb2
-from lookalike.type.v1 import content_pb2, vector_pb2
-from lookalike_client._contents import content_of_file
+from lookalike.type.v1 import content_pb2
+from lookalike_client._contents import Modalities, Named, contents_of_file, contents_of_stream
 from lookalike_client._vectors import Numbers, components, score
 from lookalike_client.cli.exits import CommandError, ExitCode
-from lookalike_client.cli.session import (
-    Output,
-    OutputOption,
-    complaints,
-    console,
-    printable,
-    session_of,
+from lookalike_client.cli.session import complaints, printable, session_of
+from lookalike_client.cli.vectors import (
+    VectorOutput,
+    show_matrix,
+    show_ranking,
+    show_vectors,
 )
+from lookalike_client.client import Client
 
-_SHOWN = 4
 _BATCH_ITEMS = 64
 _BATCH_BYTES = 8 << 20
-_Named = tuple[str, content_pb2.Content]
+_PIPE = Path("-")
+_Found = tuple[str, Numbers | None]
+"""A vector with its name, or the name of what could not be encoded."""
 
 
 class TaskType(enum.StrEnum):
@@ -42,7 +42,10 @@ def encode(
     encoder: Annotated[str, typer.Argument(help="The encoder, such as minilm-l6-v2.")],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files: pictures, sounds, FASTA, SMILES or text.", show_default=False),
+        typer.Argument(
+            help="Files: pictures, sounds, FASTA, SMILES, text; `-`: lines from a pipe.",
+            show_default=False,
+        ),
     ] = None,
     *,
     text: Annotated[list[str] | None, typer.Option(help="A text.")] = None,
@@ -52,46 +55,78 @@ def encode(
     compare: Annotated[
         bool, typer.Option("--compare", help="Rank all others by their score against the first.")
     ] = False,
-    output: OutputOption = Output.TABLE,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Score all against all, in the order given.")
+    ] = False,
+    output: Annotated[
+        VectorOutput,
+        typer.Option("--output", "-o", help="A table, lines of JSON, or numpy's file format."),
+    ] = VectorOutput.TABLE,
 ) -> None:
     """Encode files, texts, molecules or sequences, and show vectors or how near they are.
 
-    With `-o json` one line each: its name and its vector, or its score with --compare.
+    With `-o json` one line each: its name and its vector, or its scores. `-o npy` writes a row for
+    each, files before texts, molecules and sequences, or nothing at all if one failed.
     """
-    named = list(_contents(files or [], text or [], smiles or [], sequence or []))
-    if not named:
+    if compare and (matrix or output is VectorOutput.NPY):
+        raise CommandError("--compare goes neither with --matrix nor with npy", ExitCode.USAGE)
+    if not (files or text or smiles or sequence):
         raise CommandError("give files, --text, --smiles or --sequence", ExitCode.USAGE)
-    vectors: list[tuple[str, Numbers]] = []
     with session_of(context).client() as client:
         described = client.encoder(encoder)
-        for batch in _batches(named):
-            reply = client.encode(encoder, [content for _, content in batch], task=task.value)
-            vectors.extend(_vectors([name for name, _ in batch], reply))
+        named = list(_read_files(files or [], described.modalities))
+        named += [(each, content_pb2.Content(text=each)) for each in text or []]
+        named += [(each, content_pb2.Content(smiles=each)) for each in smiles or []]
+        named += [(each, content_pb2.Content(sequence=each)) for each in sequence or []]
+        found = list(_encode(client, encoder, named, task))
+    vectors = [(name, vector) for name, vector in found if vector is not None]
+    _check_complete(found, first_needed=compare, all_needed=output is VectorOutput.NPY)
+    nearness = partial(score, described.metric)
     if compare:
-        _show_scores(named[0][0], vectors, described.metric, output)
-    else:
-        _show_vectors(vectors, described.name, output)
-    if len(vectors) < len(named):
+        show_ranking(vectors, nearness, output)
+    elif matrix:
+        show_matrix(vectors, nearness, output)
+    elif vectors:
+        show_vectors(vectors, described.name, output)
+    if len(vectors) < len(found):
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _contents(
-    files: Sequence[Path], texts: Sequence[str], smiles: Sequence[str], sequences: Sequence[str]
-) -> Iterator[_Named]:
-    """Yield what is to be encoded, with what to call it."""
+def _read_files(files: Sequence[Path], modalities: Modalities) -> Iterator[Named]:
+    """Yield what files hold, with what to call it."""
     for path in files:
         try:
-            yield str(path), content_of_file(path)
+            if path == _PIPE:
+                yield from contents_of_stream(sys.stdin.buffer.read(), modalities)
+                continue
+            held = contents_of_file(path, modalities)
         except (OSError, ValueError) as error:
-            raise CommandError(f"{path}: {error}", ExitCode.USAGE) from error
-    yield from ((each, content_pb2.Content(text=each)) for each in texts)
-    yield from ((each, content_pb2.Content(smiles=each)) for each in smiles)
-    yield from ((each, content_pb2.Content(sequence=each)) for each in sequences)
+            said = error.strerror if isinstance(error, OSError) else error
+            raise CommandError(f"{path}: {said}", ExitCode.USAGE) from error
+        for name, content in held:
+            yield f"{path}:{name}" if len(held) > 1 else str(path), content
 
 
-def _batches(named: Sequence[_Named]) -> Iterator[list[_Named]]:
+def _encode(
+    client: Client, encoder: str, named: Sequence[Named], task: TaskType
+) -> Iterator[_Found]:
+    """Yield what has become of each; complain of what could not be encoded."""
+    for batch in _batches(named):
+        reply = client.encode(encoder, [content for _, content in batch], task=task.value)
+        for (name, _), result in zip(batch, reply.results, strict=True):
+            yield name, _vector(name, result)
+
+
+def _vector(name: str, result: encoder_service_pb2.EncodeResult) -> Numbers | None:
+    if result.HasField("error"):
+        complaints.print(f"{printable(name)}: {printable(result.error.message)}", soft_wrap=True)
+        return None
+    return components(result.item.vectors[0])
+
+
+def _batches(named: Sequence[Named]) -> Iterator[list[Named]]:
     """Cut what is to be encoded into requests of a moderate size."""
-    batch: list[_Named] = []
+    batch: list[Named] = []
     size = 0
     for each in named:
         grown = size + each[1].ByteSize()
@@ -103,50 +138,9 @@ def _batches(named: Sequence[_Named]) -> Iterator[list[_Named]]:
     yield batch
 
 
-def _vectors(
-    names: Sequence[str], reply: encoder_service_pb2.EncodeResponse
-) -> Iterator[tuple[str, Numbers]]:
-    """Yield vectors with their names; complain of what could not be encoded."""
-    for name, result in zip(names, reply.results, strict=True):
-        if result.HasField("error"):
-            complaints.print(f"{printable(name)}: {printable(result.error.message)}")
-        else:
-            yield name, components(result.item.vectors[0])
-
-
-def _show_vectors(vectors: Sequence[tuple[str, Numbers]], encoder: str, output: Output) -> None:
-    if output is Output.JSON:
-        for name, vector in vectors:
-            sys.stdout.write(json.dumps({"name": name, "vector": list(vector)}) + "\n")
-        return
-    table = Table(title=encoder)
-    for heading in ("content", "dimensions", "vector"):
-        table.add_column(heading, overflow="fold")
-    for name, vector in vectors:
-        begin = ", ".join(f"{each:.4g}" for each in vector[:_SHOWN])
-        table.add_row(printable(name), str(len(vector)), f"{begin}, …")
-    console.print(table)
-
-
-def _show_scores(
-    first: str,
-    vectors: Sequence[tuple[str, Numbers]],
-    metric: "vector_pb2.Metric.ValueType",
-    output: Output,
-) -> None:
-    """Rank everything else by its score against the first."""
-    if not vectors or vectors[0][0] != first:
-        raise CommandError(f"{printable(first)} could not be encoded: nothing to compare with")
-    (_, sought), *others = vectors
-    scores = [(name, score(metric, sought, vector)) for name, vector in others]
-    ranked = sorted(scores, key=lambda each: -each[1])
-    if output is Output.JSON:
-        for name, value in ranked:
-            sys.stdout.write(json.dumps({"name": name, "score": value}) + "\n")
-        return
-    table = Table(title=f"score against {printable(first)}")
-    table.add_column("score", justify="right")
-    table.add_column("content", overflow="fold")
-    for name, value in ranked:
-        table.add_row(f"{value:.4f}", printable(name))
-    console.print(table)
+def _check_complete(found: Sequence[_Found], *, first_needed: bool, all_needed: bool) -> None:
+    """Raise CommandError where a vector is missing without which nothing can be shown."""
+    if first_needed and found[0][1] is None:
+        raise CommandError(f"nothing to compare with: {printable(found[0][0])} has no vector")
+    if all_needed and any(vector is None for _, vector in found):
+        raise CommandError("nothing was written: a row for each is what `-o npy` promises")
