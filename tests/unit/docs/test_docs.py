@@ -1,4 +1,4 @@
-"""The documents name only what is there: targets of make, files, reasons of errors."""
+"""The documents name only what is there: targets of make, files, reasons of errors, encoders."""
 
 import re
 import subprocess
@@ -8,6 +8,8 @@ import pytest
 
 from lookalike_common import errors
 from lookalike_common.descriptors import DescriptorIndex
+from lookalike_encoder.catalogue import discover
+from lookalike_encoder.manifest import Manifest, VectorKind
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted(
@@ -60,3 +62,30 @@ def _reasons_of_the_proto() -> list[tuple[str, str]]:
     values = [value.name.removeprefix("ERROR_REASON_") for value in file.enum_type[0].value]
     codes = [comments[5, 0, 2, place].strip().partition(".")[0] for place in range(len(values))]
     return list(zip(values, codes, strict=True))[1:]  # without UNSPECIFIED
+
+
+def test_the_table_of_encoders_is_that_of_the_manifests() -> None:
+    rows = re.findall(
+        r"^\| `([^`]+@\d+)` \| [^|]+ \| ([^|]+) \|[^|]*\| ([^|]+) \|$",
+        _read("docs/encoders.md").partition("\n## ")[0],
+        re.MULTILINE,
+    )
+    found = sorted((name, vector.lower(), way) for name, vector, way in rows)
+    assert found == sorted(_row(each) for each in discover([]).manifests)
+
+
+def _row(manifest: Manifest) -> tuple[str, str, str]:
+    """Name, vector and way of installing, as the table has them."""
+    kind = " bits" if manifest.vector_kind is VectorKind.BINARY else ""
+    vector = f"{manifest.dimensions}{kind}, {manifest.metric.value}"
+    return manifest.versioned_name, vector if manifest.dimensions else "none", _way(manifest)
+
+
+def _way(manifest: Manifest) -> str:
+    if not manifest.install:
+        return "built in"
+    if manifest.install.consent:
+        return f"`models install {manifest.name} --accept-unlicensed`"
+    if manifest.install.optional:
+        return f"`models install {manifest.name}`, or `--all`"
+    return "`models install`"
