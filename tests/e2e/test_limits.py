@@ -139,6 +139,10 @@ TOO_MUCH: Mapping[str, tuple[str, object]] = {
         "/v1/encoders/minilm-l6-v2:encode",
         {"items": [{"content": {"text": "a"}}] * 1025},
     ),
+    "max_candidates": (
+        "/v1/encoders/morgan-2048:matchStructure",
+        {"smiles": "C", "match": "STRUCTURE_MATCH_EXACT", "candidates": ["C"] * 10_001},
+    ),
     "max_regions": (
         "/v1/encoders/efficientnet-lite0:encode",
         {"items": [{"content": {"image": "AAAA"}, "regions": [{"width": 1, "height": 1}] * 257}]},
