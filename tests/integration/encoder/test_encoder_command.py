@@ -98,6 +98,59 @@ def test_a_damaged_model_is_reported(copied: Path) -> None:
     assert "damaged or another file" in verified.stderr
 
 
+@pytest.fixture
+def bound_by_permissions() -> list[str]:
+    """Begins a command that may not read what nobody may read, as root could."""
+    bounded = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    return bounded if os.geteuid() == 0 else []
+
+
+@pytest.mark.parametrize("shut", ["minilm-l6-v2@1", "minilm-l6-v2@1/tokenizer.json"])
+def test_what_nobody_may_read_is_reported_and_removed(
+    copied: Path, bound_by_permissions: list[str], shut: str
+) -> None:
+    (copied / shut).chmod(0)
+    for action, code, said in (
+        ("list", 0, "cannot be read: Permission denied"),
+        ("verify", 1, "cannot be read: Permission denied"),
+        ("remove", 0, "removed"),
+        ("list", 0, "not installed"),
+    ):
+        ended = subprocess.run(
+            [*bound_by_permissions, *COMMAND, "models", action, "minilm-l6-v2"],
+            env=environment(copied),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert ended.returncode == code, ended.stderr
+        assert said in ended.stdout + ended.stderr
+    assert not [path for path in copied.iterdir() if path.name.startswith(".draft-")]
+
+
+@pytest.mark.parametrize("shut", [".", "minilm-l6-v2@1"])
+def test_the_server_says_what_it_may_not_read(
+    copied: Path, bound_by_permissions: list[str], shut: str
+) -> None:
+    (copied / shut).chmod(0)
+    with subprocess.Popen(
+        [*bound_by_permissions, *COMMAND],
+        env={**environment(copied), "LOOKALIKE_ENCODER__ENCODERS": '["minilm-l6-v2"]'},
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        refused = next(line for line in process.stdout if "is refused" in line)
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+        assert process.wait(30) == 0, rest
+    (copied / shut).chmod(0o755)
+    assert "minilm-l6-v2@1/model.onnx cannot be read: Permission denied" in refused
+    assert "Traceback" not in rest
+
+
 def test_models_are_removed(copied: Path) -> None:
     removed = run(copied, "models", "remove", "minilm-l6-v2@1")
     assert removed.returncode == 0, removed.stderr

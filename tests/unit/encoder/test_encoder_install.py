@@ -208,8 +208,13 @@ def test_what_is_built_in_needs_nothing(tmp_path: Path, make_manifest: MakeManif
     said: list[str] = []
     store = ModelStore(tmp_path)
     installer = Installer(store, prove=lambda *_: None, report=said.append)
-    assert not installer.install(make_manifest(files={}))
+    built_in = make_manifest(files={})
+    assert not installer.install(built_in)
     assert said == ["fake@1: is built in"]
+    with pytest.raises(InstallError, match="built in"):
+        installer.remove(built_in)
+    assert store.is_present(built_in)
+    assert store.check(built_in) == {}
 
 
 def test_unknown_converters_are_named() -> None:

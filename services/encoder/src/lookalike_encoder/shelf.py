@@ -7,6 +7,7 @@ damaged while the service runs, and meet again when an encoder is loaded or relo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lookalike_common.errors import EncoderNotReadyError, NotFoundError
 from lookalike_encoder.catalogue import Catalogue
@@ -96,8 +97,16 @@ class Shelf:
         paths += [folder / each.path for each in manifest.files.values()]
         for variant in manifest.variants.values():
             paths += [folder / each.path for each in variant.files.values()]
-        stats = [path.stat() if path.exists() else None for path in paths]
-        return tuple(each and (each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
+        return tuple(map(_file_stamp, paths))
 
     def _installed(self, catalogue: Catalogue) -> list[Manifest]:
         return [each for each in catalogue.manifests if self._store.is_present(each)]
+
+
+def _file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Tell a file from any that replaces it; nothing where it is away or out of reach."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -93,7 +93,9 @@ class Installer:
             self._say(manifest, f"its variant {variant} too")
 
     def remove(self, manifest: Manifest) -> None:
-        """Remove a model, if it is there."""
+        """Remove a model, if it is there; raises InstallError for one that is code alone."""
+        if not manifest.files:
+            raise InstallError("it is built in: there are no files to remove")
         with self._store.locked():
             removed = self._store.remove(manifest)
         self._say(manifest, "removed" if removed else "was not installed")

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lookalike_encoder.install.errors import ModelFilesError
@@ -35,12 +35,12 @@ class ModelStore:
 
     def is_present(self, manifest: Manifest) -> bool:
         """Whether anything is there; `check` says whether it is whole. Code alone always is."""
-        return not manifest.files or self.locate(manifest).is_dir()
+        return not manifest.files or _may_be_folder(self.locate(manifest))
 
     def check(self, manifest: Manifest) -> dict[str, Path]:
         """Return the model's files by role if all are there and right; raises ModelFilesError."""
         folder = self.locate(manifest)
-        if manifest.files and not folder.is_dir():
+        if manifest.files and not _may_be_folder(folder):
             raise ModelFilesError(
                 f"{manifest.versioned_name} is not installed in {self.folder}; run "
                 f"`lookalike-encoder models install {manifest.name}`"
@@ -50,9 +50,8 @@ class ModelStore:
     def has_variant(self, manifest: Manifest, variant: str) -> bool:
         """Whether files of a variant are there; `check_variant` says whether they are whole."""
         folder = self.locate(manifest)
-        return any(
-            (folder / each.path).exists() for each in manifest.variants[variant].files.values()
-        )
+        files = manifest.variants[variant].files.values()
+        return any(_is_there(folder / each.path) for each in files)
 
     def check_variant(self, manifest: Manifest, variant: str) -> dict[str, Path]:
         """Return the files of a variant by role if all are right; raises ModelFilesError."""
@@ -109,8 +108,8 @@ class ModelStore:
         if not folder.is_dir():
             return False
         doomed = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
-        folder.rename(doomed / "model")  # gone at once, even if deleting is cut short
-        shutil.rmtree(doomed)
+        folder.rename(doomed)  # gone at once, even if deleting is cut short
+        _discard(doomed)
         return True
 
     @contextmanager
@@ -120,15 +119,17 @@ class ModelStore:
         with (self.folder / ".lock").open("w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for draft in self.folder.glob(".draft-*"):
-                shutil.rmtree(draft, ignore_errors=True)
+                _discard(draft)
             yield
 
     def _swap(self, draft: Path, folder: Path) -> None:
+        old = draft.with_name(draft.name + "-old")
         if folder.exists():
-            folder.rename(draft.with_name(draft.name + "-old"))
+            folder.rename(old)
         draft.rename(folder)
         _synchronise(self.folder)
-        shutil.rmtree(draft.with_name(draft.name + "-old"), ignore_errors=True)
+        if old.exists():
+            _discard(old)
 
 
 def _checked(folder: Path, file: ModelFile) -> Path:
@@ -143,6 +144,28 @@ def _checked(folder: Path, file: ModelFile) -> Path:
             "install the model again"
         )
     return path
+
+
+def _may_be_folder(path: Path) -> bool:
+    """Whether a folder is there; where nobody lets us look, reading its files will say so."""
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return True
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def _discard(folder: Path) -> None:
+    """Delete a folder as far as that goes, even one that could not be read."""
+    with suppress(OSError):
+        folder.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:
