@@ -30,7 +30,7 @@ from lookalike.search.v1 import (
     search_service_pb2_grpc,
 )
 from lookalike.type.v1 import content_pb2
-from tests.bench.bench_encoder import images
+from tests.bench.contents import images
 from tests.bench.load import Call, Result, closed_loop
 from tests.bench.peers import MODELS, milvus_lite, started, started_gateway
 

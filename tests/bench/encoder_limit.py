@@ -1,16 +1,17 @@
 """What the same models do in-process on one core, without gRPC and without our encoder.
 
-Prints one JSON object: for texts and images, items a second by window size, each at the best
-batch size, a window being sorted by length first.
+A window of items is tokenised or decoded, sorted by length, and run in batches of the size that
+was found best for such windows. Questions (`do`): `search` for that size, `measure` with it, and
+`vectors` of the first items, one at a time.
 """
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,88 +22,142 @@ import cv2
 import onnxruntime
 import tokenizers
 
-from tests.bench.bench_encoder import images, texts
+from tests.bench.contents import images, long_texts, texts
+from tests.bench.load import percentile
 from tests.bench.peers import MODELS
+from tests.bench.worker import answer
 
-WINDOWS = (1, 4, 16, 32, 64)
-BATCHES = (1, 2, 4, 8, 16, 32)
-SECONDS = 1.0
+BATCHES: Final = (1, 2, 4, 8, 16, 32)
+HOPELESS: Final = 0.85
+"""Larger batches are not tried once one reaches no more than this of the best."""
+MOMENT: Final = 0.5
+"""Seconds."""
+MAX_TOKENS: Final = 256
+SIDE: Final = 224
 
-
-def main() -> None:
-    """Measure and print."""
-    cv2.setNumThreads(1)
-    print(json.dumps({"text": _limits(_text()), "image": _limits(_image())}))  # noqa: T201 - result
-
-
-def _limits(run: Callable[[int, int, int], None]) -> dict[str, float]:
-    return {
-        str(window): max(_rate(run, window, batch) for batch in BATCHES if batch <= window)
-        for window in WINDOWS
-    }
+Vectors = NDArray[np.float32]
+Run = Callable[[int, int, int], list[Vectors]]
+"""First item, items of the window, items of a batch → the batches' vectors."""
 
 
-def _rate(run: Callable[[int, int, int], None], window: int, batch: int) -> float:
-    run(0, window, batch)
-    begun, done = time.perf_counter(), 0
-    while time.perf_counter() - begun < SECONDS:
-        run(done, window, batch)
-        done += window
-    return done / (time.perf_counter() - begun)
+class Limits:
+    """The models, and the best batch by kind and window."""
+
+    def __init__(self) -> None:
+        self._best: dict[tuple[str, int], int] = {}
+
+    def reply(self, question: dict[str, Any]) -> object:
+        """Answer one question."""
+        kind = str(question["kind"])
+        if question["do"] == "vectors":
+            return [each[0].tolist() for each in _run_of(kind)(0, int(question["count"]), 1)]
+        window, seconds = int(question["window"]), float(question["seconds"])
+        if question["do"] == "search":
+            self._best[kind, window] = _search(_run_of(kind), window, seconds)
+        batch = self._best[kind, window]
+        return _measure(_run_of(kind), window, batch, seconds) | {"batch": batch}
 
 
+def _search(run: Run, window: int, seconds: float) -> int:
+    """Return the best batch, each tried twice, with no more items than a moment has."""
+    fast = _measure(run, 1, 1, seconds / 2)["per_second"]
+    tried = min(window, max(1, int(fast * MOMENT)))
+    rates: dict[int, float] = {}
+    for _ in range(2):
+        for batch in (each for each in BATCHES if each <= tried):
+            rate = _measure(run, tried, batch, seconds / 2)["per_second"]
+            rates[batch] = max(rate, rates.get(batch, 0))
+            if rates[batch] < HOPELESS * max(rates.values()):
+                break
+    return max(rates, key=lambda batch: rates[batch])
+
+
+def _measure(run: Run, window: int, batch: int, seconds: float) -> dict[str, float]:
+    """Run windows for so long, one at least: items a second, and the median time of a window."""
+    run(0, min(window, 2 * batch), batch)
+    spent: list[float] = []
+    begun = last = time.perf_counter()
+    while last - begun < seconds:
+        run(len(spent) * window, window, batch)
+        now = time.perf_counter()
+        spent.append(now - last)
+        last = now
+    per_second = len(spent) * window / (last - begun)
+    return {"per_second": per_second, "p50_ms": percentile(sorted(spent), 0.5)}
+
+
+@functools.cache
+def _run_of(kind: str) -> Run:
+    if kind == "effnet":
+        return _image(images())
+    return _text(texts(2000) if kind == "minilm_short" else long_texts(200))
+
+
+@functools.cache
 def _session(name: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    (model,) = (MODELS / f"{name}@1").rglob("model.onnx")
+    model = MODELS / f"{name}@1" / "model.onnx"
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-def _text() -> Callable[[int, int, int], None]:
+def _text(sentences: Sequence[str]) -> Run:
     session = _session("minilm-l6-v2")
-    (file,) = (MODELS / "minilm-l6-v2@1").rglob("tokenizer.json")
-    tokenizer = tokenizers.Tokenizer.from_file(str(file))
+    tokenizer = tokenizers.Tokenizer.from_file(str(MODELS / "minilm-l6-v2@1" / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(256)
-    sentences = texts(2000)
+    tokenizer.enable_truncation(MAX_TOKENS)
 
-    def run(first: int, window: int, batch: int) -> None:
+    def run(first: int, window: int, batch: int) -> list[Vectors]:
         chosen = [sentences[(first + i) % len(sentences)] for i in range(window)]
-        tokens = sorted((e.ids for e in tokenizer.encode_batch(chosen)), key=len)
-        for begin in range(0, window, batch):
-            block = tokens[begin : begin + batch]
-            ids = np.zeros((len(block), max(map(len, block))), np.int64)
-            for row, each in enumerate(block):
-                ids[row, : len(each)] = each
-            mask = (ids != 0).astype(np.int64)
-            feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-            (hidden,) = session.run(["last_hidden_state"], feed)
-            pooled = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
-            pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+        rows = [each.ids for each in tokenizer.encode_batch(chosen)]
+        if batch > 1:
+            rows.sort(key=len)
+        return [_embed(session, rows[begin : begin + batch]) for begin in range(0, window, batch)]
 
     return run
 
 
-def _image() -> Callable[[int, int, int], None]:
-    session = _session("efficientnet-lite0")
-    files = [np.frombuffer(each, np.uint8) for each in images()]
+def _embed(session: onnxruntime.InferenceSession, rows: Sequence[Sequence[int]]) -> Vectors:
+    """Pad, run, pool and normalise: float32 [rows, 384]."""
+    ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for place, row in zip(ids, rows, strict=True):
+        place[: len(row)] = row
+    mask = (ids != 0).astype(np.int64)
+    feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    (hidden,) = session.run(["last_hidden_state"], feed)
+    pooled = np.matmul(mask[:, np.newaxis, :].astype(np.float32), hidden)[:, 0, :]
+    return np.asarray(pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
 
-    def run(first: int, window: int, batch: int) -> None:
+
+def _image(pictures: Sequence[bytes]) -> Run:
+    session = _session("efficientnet-lite0")
+    files = [np.frombuffer(each, np.uint8) for each in pictures]
+
+    def run(first: int, window: int, batch: int) -> list[Vectors]:
+        made = []
         for begin in range(0, window, batch):
             count = min(batch, window - begin)
             pixels = [_pixels(files[(first + begin + i) % len(files)]) for i in range(count)]
-            session.run(None, {"image": np.stack(pixels)})
+            (vectors,) = session.run(["features"], {"image": np.stack(pixels)})
+            made.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        return made
 
     return run
 
 
 def _pixels(file: NDArray[np.uint8]) -> NDArray[Any]:
-    """Decode a JPEG file and scale it: uint8 [224, 224, 3]."""
+    """Decode a JPEG file and fit it into a white square: uint8 [224, 224, 3]."""
     picture = cv2.imdecode(file, cv2.IMREAD_COLOR_RGB)
     if picture is None:
         raise ValueError("not a picture")
-    return cv2.resize(picture, (224, 224), interpolation=cv2.INTER_AREA)
+    height = round(picture.shape[0] * SIDE / picture.shape[1])
+    scaled = cv2.resize(picture, (SIDE, height), interpolation=cv2.INTER_AREA)
+    square = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    top = (SIDE - height) // 2
+    square[top : top + height] = scaled
+    return square
 
 
 if __name__ == "__main__":
-    main()
+    cv2.setNumThreads(1)
+    answer(Limits().reply)

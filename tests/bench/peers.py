@@ -1,17 +1,18 @@
-"""Processes for benchmarks: a service of ours, or Milvus Lite, each pinned to its core."""
+"""Processes for benchmarks: a service of ours, Milvus Lite or another, each pinned to its core."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -52,12 +53,11 @@ def started(service: str, environment: Mapping[str, str], *, core: int | None) -
     """Run a service of ours on one core; yields its address once it is healthy."""
     port = free_port()
     prefix = f"LOOKALIKE_{service.upper()}__"
-    full = os.environ | MEMORY | dict(environment) | {f"{prefix}SERVER__PORT": str(port)}
-    full |= {f"{prefix}SERVER__METRICS_PORT": "0"}
+    ports = {f"{prefix}SERVER__METRICS_PORT": "0", f"{prefix}SERVER__PORT": str(port)}
     command = [sys.executable, "-m", f"lookalike_{service}"]
-    with _running(command, full, core):
+    with running(command, os.environ | MEMORY | ports | dict(environment), core):
         address = f"127.0.0.1:{port}"
-        _await(lambda: _serves(address), f"{service} at {address}")
+        wait_for(lambda: _serves(address), f"{service} at {address}")
         yield address
 
 
@@ -67,8 +67,8 @@ def started_gateway(environment: Mapping[str, str]) -> Iterator[str]:
     port = free_port()
     full = os.environ | MEMORY | dict(environment) | {"LOOKALIKE_GATEWAY__SERVER__PORT": str(port)}
     full |= {"LOOKALIKE_GATEWAY__SERVER__METRICS_PORT": "0"}
-    with _running([sys.executable, "-m", "lookalike_gateway"], full, None):
-        _await(lambda: _listens(port), "the gateway")
+    with running([sys.executable, "-m", "lookalike_gateway"], full, None):
+        wait_for(lambda: listens(port), "the gateway")
         yield f"http://127.0.0.1:{port}"
 
 
@@ -80,28 +80,44 @@ def milvus_lite(*, core: int | None) -> Iterator[str]:
         command = [str(Path(sys.executable).parent / "milvus-lite"), "server"]
         command += ["--data-dir", data, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--max-workers", "1"]
-        with _running(command, dict(os.environ), core):
-            _await(lambda: _listens(port), "Milvus Lite")
+        with running(command, dict(os.environ), core):
+            wait_for(lambda: listens(port), "Milvus Lite")
             yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def _running(
-    command: list[str], environment: Mapping[str, str], core: int | None
-) -> Iterator[None]:
+def running(
+    command: list[str],
+    environment: Mapping[str, str],
+    core: int | None,
+    *,
+    folder: Path | None = None,
+    log: IO[bytes] | None = None,
+    grace: float = 0,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process; with all it started, it is killed in the end, `grace` seconds after a hint."""
     child = subprocess.Popen(
         on_core(core, command),
+        cwd=folder,
         env=environment,
-        stdout=subprocess.DEVNULL,
+        stdout=log or subprocess.DEVNULL,
+        stderr=subprocess.STDOUT if log else None,
+        start_new_session=True,
     )
     try:
-        yield
+        yield child
     finally:
-        child.kill()
+        if grace:
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(grace)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
 
-def _await(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Return once it holds; raises TimeoutError."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
@@ -119,7 +135,8 @@ def _serves(address: str) -> bool:
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Return whether somebody listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
