@@ -164,6 +164,23 @@ def test_two_installers_take_turns(tmp_path: Path, manifest: Manifest) -> None:
     store.check(manifest)
 
 
+def test_whoever_waits_for_another_installer_says_so(tmp_path: Path, manifest: Manifest) -> None:
+    store, source, waits = ModelStore(tmp_path), Source(), threading.Event()
+
+    def report(line: str) -> None:
+        if "waiting for another installer" in line:
+            waits.set()
+
+    patient = Installer(store, prove=lambda *_: None, report=report, fetch=source.fetch)
+    thread = threading.Thread(target=patient.install, args=(manifest,))
+    with store.locked():
+        thread.start()
+        assert waits.wait(10)
+        assert not store.is_present(manifest)
+    thread.join()
+    store.check(manifest)
+
+
 def test_a_model_is_removed(tmp_path: Path, manifest: Manifest) -> None:
     store = ModelStore(tmp_path)
     installer = make_installer(store, Source())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lookalike_encoder.install.converters import find_converter
@@ -56,7 +57,7 @@ class Installer:
 
         Raises InstallError, or what the proof raises.
         """
-        with self._store.locked():
+        with self._locked(manifest):
             wanted = self._wanted_variants(manifest)
             done = self._install_model(manifest)
             added = [self._install_variant(manifest, variant) for variant in wanted]
@@ -96,9 +97,14 @@ class Installer:
         """Remove a model, if it is there; raises InstallError for one that is code alone."""
         if not manifest.files:
             raise InstallError("it is built in: there are no files to remove")
-        with self._store.locked():
+        with self._locked(manifest):
             removed = self._store.remove(manifest)
         self._say(manifest, "removed" if removed else "was not installed")
+
+    def _locked(self, manifest: Manifest) -> AbstractContextManager[None]:
+        return self._store.locked(
+            lambda: self._say(manifest, "waiting for another installer to finish")
+        )
 
     def _wanted_variants(self, manifest: Manifest) -> list[str]:
         there = {*self._variants(manifest), *self._present_variants(manifest)}

@@ -113,11 +113,18 @@ class ModelStore:
         return True
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other installers out; also sweeps what a killed one left."""
+    def locked(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Keep other installers out; also sweeps what a killed one left.
+
+        `waiting` is called if there is one to wait for.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
             for draft in self.folder.glob(".draft-*"):
                 _discard(draft)
             yield
