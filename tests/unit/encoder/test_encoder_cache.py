@@ -137,9 +137,14 @@ def test_every_field_is_part_of_the_key() -> None:
 @given(st.lists(st.text(max_size=4), max_size=4), st.lists(st.text(max_size=4), max_size=4))
 def test_only_equal_items_have_the_same_key(one: list[str], other: list[str]) -> None:
     # Sequences of texts stand for whatever fields items may have.
-    keys = [item_key(b"", Item(TextContent(""), regions=tuple(each))) for each in (one, other)]  # type: ignore[arg-type]
+    items = [
+        Item(TextContent(""), regions=tuple(each))  # type: ignore[arg-type] - texts for regions
+        for each in (one, other)
+    ]
+    keys = [item_key(b"", item) for item in items]
     assert (keys[0] == keys[1]) == (one == other)
 
 
 def test_what_is_not_known_has_no_key() -> None:
-    assert item_key(b"", Item(TextContent(""), regions=(object(),))) is None  # type: ignore[arg-type]
+    unknown = Item(TextContent(""), regions=(object(),))  # type: ignore[arg-type] - wrong on purpose
+    assert item_key(b"", unknown) is None
