@@ -97,6 +97,17 @@ def test_everything_for_one_machine_installs_into_an_empty_environment(
         assert environment.tool(f"lookalike-{service}", "config")
 
 
+def test_an_encoder_image_has_what_every_kind_of_encoder_needs(dist: Path, tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv")
+    environment.install(dist, "lookalike-encoder[cpu]", "encoder.txt")
+    imports = "from importlib.metadata import entry_points; import lookalike_media._sndfile; "
+    loads = "print(*[each.load().__name__ for each in entry_points(group='lookalike.encoders')])"
+    assert "AudioEncoder" in environment.tool("python", "-c", imports + loads)
+    for built_in in ("dna-kmer6", "morgan-2048", "phash-256"):
+        proved = environment.tool("lookalike-encoder", "models", "verify", built_in)
+        assert "makes the right vectors" in proved
+
+
 def test_the_client_alone_is_small(dist: Path, tmp_path: Path) -> None:
     environment = Environment(tmp_path / "venv")
     environment.install(dist, "lookalike", "client.txt")
