@@ -138,7 +138,7 @@ def test_every_field_is_part_of_the_key() -> None:
 def test_only_equal_items_have_the_same_key(one: list[str], other: list[str]) -> None:
     # Sequences of texts stand for whatever fields items may have.
     items = [
-        Item(TextContent(""), regions=tuple(each))  # type: ignore[arg-type] - texts for regions
+        Item(TextContent(""), regions=tuple(each))  # type: ignore[arg-type] # texts for regions
         for each in (one, other)
     ]
     keys = [item_key(b"", item) for item in items]
@@ -146,5 +146,5 @@ def test_only_equal_items_have_the_same_key(one: list[str], other: list[str]) ->
 
 
 def test_what_is_not_known_has_no_key() -> None:
-    unknown = Item(TextContent(""), regions=(object(),))  # type: ignore[arg-type] - wrong on purpose
+    unknown = Item(TextContent(""), regions=(object(),))  # type: ignore[arg-type] # wrong on purpose
     assert item_key(b"", unknown) is None
