@@ -53,19 +53,25 @@ class Limits:
             return [each[0].tolist() for each in _run_of(kind)(0, int(question["count"]), 1)]
         window, seconds = int(question["window"]), float(question["seconds"])
         if question["do"] == "search":
-            self._best[kind, window] = _search(_run_of(kind), window, seconds)
+            tried = min(window, _in_a_moment(kind))
+            self._best[kind, window] = _search(kind, tried, seconds)
         batch = self._best[kind, window]
         return _measure(_run_of(kind), window, batch, seconds) | {"batch": batch}
 
 
-def _search(run: Run, window: int, seconds: float) -> int:
-    """Return the best batch, each tried twice, with no more items than a moment has."""
-    fast = _measure(run, 1, 1, seconds / 2)["per_second"]
-    tried = min(window, max(1, int(fast * MOMENT)))
+@functools.cache
+def _in_a_moment(kind: str) -> int:
+    """Return how many items one after the other take a moment: a search needs no more."""
+    return max(1, int(_measure(_run_of(kind), 1, 1, MOMENT)["per_second"] * MOMENT))
+
+
+@functools.cache
+def _search(kind: str, window: int, seconds: float) -> int:
+    """Return the best batch, each tried twice."""
     rates: dict[int, float] = {}
     for _ in range(2):
-        for batch in (each for each in BATCHES if each <= tried):
-            rate = _measure(run, tried, batch, seconds / 2)["per_second"]
+        for batch in (each for each in BATCHES if each <= window):
+            rate = _measure(_run_of(kind), window, batch, seconds / 2)["per_second"]
             rates[batch] = max(rate, rates.get(batch, 0))
             if rates[batch] < HOPELESS * max(rates.values()):
                 break
@@ -74,7 +80,7 @@ def _search(run: Run, window: int, seconds: float) -> int:
 
 def _measure(run: Run, window: int, batch: int, seconds: float) -> dict[str, float]:
     """Run windows for so long, one at least: items a second, and the median time of a window."""
-    run(0, min(window, 2 * batch), batch)
+    run(0, batch, batch)
     spent: list[float] = []
     begun = last = time.perf_counter()
     while last - begun < seconds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -21,7 +22,8 @@ from tests.bench.worker import Worker, worker
 ENVIRONMENTS: Final = ROOT / ".lookalike" / "peers"
 SERVERS: Final = Path(__file__).parent / "peer_servers"
 PATIENCE: Final = 60.0
-GRACE: Final = 5.0
+GRACE: Final = 15.0
+_SHARED: Final = ("onnxruntime", "tokenizers")
 
 
 class PeerError(Exception):
@@ -67,9 +69,6 @@ def install(peer: Peer) -> None:
     _call([sys.executable, "-m", "venv", "--clear", str(peer.folder)])
     _call([str(peer.folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted])
     marker.write_text("\n".join(wanted), encoding="utf-8")
-
-
-_SHARED: Final = ("onnxruntime", "tokenizers")
 
 
 def _call(command: Sequence[str]) -> None:
@@ -138,6 +137,7 @@ def _await_answer(peer: Peer, process: subprocess.Popen[bytes], port: int, calle
 
 
 def _last(output: str) -> str:
-    """Return the last line."""
-    lines = output.strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
+    """Return the last line that names an error, or else the last."""
+    lines = output.strip().splitlines() or ["it said nothing"]
+    errors = [each for each in lines if re.search(r"(?i)error|exception", each)]
+    return (errors or lines)[-1].strip()[:300]

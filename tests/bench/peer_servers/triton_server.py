@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
 minilm = MiniLm()
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # or it leaves shared memory behind
 
 
 @batch
