@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lookalike_client.suite.ports import Ports
+from lookalike_client.suite.programs import SuiteOptions, programs
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
 SERVICES = ("encoder", "search", "ingest", "gateway")
@@ -86,3 +89,11 @@ def test_no_telemetry_and_memory_settings(name: str) -> None:
         "MALLOC_TRIM_THRESHOLD_=33554432",
     }
     assert allocator == (returned if name == "encoder" else kept)
+
+
+def test_lookalike_up_sets_the_allocator_as_the_images_do(tmp_path: Path) -> None:
+    for program in programs(SuiteOptions(ports=Ports.from_base(50050), data_dir=tmp_path)):
+        name = "milvus-lite" if program.name == "milvus" else program.name
+        image = dict(instructions(dockerfile(name)))["ENV"].split()
+        wanted = {setting for setting in image if setting.startswith("MALLOC_")}
+        assert wanted <= {f"{key}={value}" for key, value in program.environment.items()}
