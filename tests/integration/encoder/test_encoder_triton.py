@@ -66,7 +66,10 @@ def test_it_finds_everything_ready(report: Any) -> None:
 def test_it_reads_what_goes_in_and_out(report: Any) -> None:
     model = report["model"]
     assert (model["name"], model["versions"]) == ("minilm-l6-v2", ["1"])
-    assert model["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": ["-1"]}]
+    assert model["inputs"][0] == {"name": "text", "datatype": "BYTES", "shape": ["-1"]}
+    tokens = {"datatype": "INT64", "shape": ["-1", "-1"]}
+    names = ("input_ids", "attention_mask")
+    assert model["inputs"][1:] == [{"name": name, **tokens} for name in names]
     assert model["outputs"] == [{"name": "embedding", "datatype": "FP32", "shape": ["-1", "384"]}]
     assert [each["name"] for each in report["image_model"]["inputs"]] == ["image", "raw_image"]
 

@@ -37,6 +37,7 @@ class Words:
 
     padding = 0
     pads_left = False
+    vocabulary = 1000
 
     def __init__(self, max_tokens: int) -> None:
         self.max_tokens = max_tokens

@@ -63,6 +63,19 @@ class TextContent:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensContent:
+    """A text as its model reads it: prefix and frame are there, padding is not."""
+
+    ids: bytes
+    """int64 [tokens], little-endian."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
 class ImageContent:
     """An image file."""
 
@@ -143,6 +156,7 @@ class SequenceContent:
 
 Content = (
     TextContent
+    | TokensContent
     | ImageContent
     | RawImageContent
     | AudioContent

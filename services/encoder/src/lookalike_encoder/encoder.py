@@ -26,6 +26,7 @@ from lookalike_encoder.content import (
     SequenceContent,
     SmilesContent,
     TextContent,
+    TokensContent,
     Vectors,
 )
 from lookalike_encoder.manifest import Manifest, Modality, Normalisation
@@ -90,6 +91,7 @@ class Encoder(Protocol):
 
 _MODALITIES: dict[type[Content], tuple[Modality, str]] = {
     TextContent: (Modality.TEXT, "text"),
+    TokensContent: (Modality.TEXT, "token ids"),
     ImageContent: (Modality.IMAGE, "an image"),
     RawImageContent: (Modality.IMAGE, "an image"),
     AudioContent: (Modality.AUDIO, "a sound"),

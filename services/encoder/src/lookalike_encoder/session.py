@@ -70,6 +70,10 @@ class Tokenizer(Protocol):
         """The id that fills short rows of a batch."""
 
     @property
+    def vocabulary(self) -> int:
+        """Ids are below it."""
+
+    @property
     def pads_left(self) -> bool:
         """Whether short rows are filled before their first token."""
 

@@ -34,6 +34,7 @@ class FastTokenizer:
         own: dict[str, Any] = self._tokenizer.padding or {}  # its shape is documented, not typed
         self.padding = int(own.get("pad_id", self._padding_token()))
         self.pads_left = own.get("direction") == "left"
+        self.vocabulary = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._frame = self._tokenizer.num_special_tokens_to_add(is_pair=False)

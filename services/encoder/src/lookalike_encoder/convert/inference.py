@@ -5,8 +5,8 @@ An encoder's inputs are alternatives: a request has exactly one of them, by name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,14 @@ from lookalike_encoder.content import (
 )
 from lookalike_encoder.convert.content import placed
 from lookalike_encoder.convert.tensors import Tensor, read_parameters, read_tensor
+from lookalike_encoder.convert.token_ids import (
+    DATATYPE,
+    IDS,
+    MASK,
+    place_of_mask,
+    read_mask,
+    read_tokens,
+)
 from lookalike_encoder.inference_protocol import inference_service_pb2 as pb
 from lookalike_encoder.manifest import Manifest, Modality
 from lookalike_media import PixelFormat, SampleFormat
@@ -59,6 +67,14 @@ class _Input:
     read: Callable[[Tensor, int], Content]
     """Returns one item's content."""
     parameters: frozenset[str] = _NONE
+    encoder: str = ""
+    """The only class of encoders that takes it, if it is one."""
+    companion: str = ""
+    """A tensor of the same type and shape that may come with it."""
+
+    def suits(self, manifest: Manifest) -> bool:
+        """Whether an encoder takes it."""
+        return self.modality in manifest.modalities and self.encoder in {"", manifest.encoder}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +121,14 @@ def from_infer_request(
 
     Raises InvalidArgumentError, LimitExceededError, InvalidContentError or WrongModalityError.
     """
-    how = _find_input(request, manifest)
-    tensor = read_tensor(request, manifest.limits.max_items, how.parameters)
+    mask = place_of_mask(request)
+    place = 1 if mask == 0 else 0
+    how = _find_input(request, manifest, place, 1 if mask is None else 2)
+    tensor = read_tensor(request, manifest.limits.max_items, how.parameters, place)
     shape = tensor.shape[:1] if _is_column(tensor, how) else tensor.shape
-    _check_fit(tensor.datatype, shape, how)
+    _check_fit(tensor.datatype, shape, how, f"inputs[{place}]")
+    if mask is not None:
+        tensor = replace(tensor, mask=read_mask(request, mask, tensor))
     return tensor.name, [Item(how.read(tensor, i), task=task) for i in range(shape[0])]
 
 
@@ -147,10 +167,12 @@ def to_metadata(
     output = tensor(
         name=OUTPUT, datatype="UINT8" if bits else "FP32", shape=[-1, *manifest.vector_shape]
     )
+    known = {name: how for name, how in _INPUTS.items() if how.suits(manifest)}
     inputs = [
-        tensor(name=name, datatype=how.datatype, shape=how.shape)
-        for name, how in _INPUTS.items()
-        if how.modality in manifest.modalities
+        tensor(name=each, datatype=how.datatype, shape=how.shape)
+        for name, how in known.items()
+        for each in (name, how.companion)
+        if each
     ]
     return pb.ModelMetadataResponse(
         name=manifest.name,
@@ -160,6 +182,7 @@ def to_metadata(
         outputs=[output] if encodes else [],
         properties={
             "fingerprint": manifest.fingerprint,
+            "input_sets": _input_sets(known) if encodes else "",
             "license": manifest.license,
             "metric": manifest.metric.value,
             "modalities": ", ".join(each.value for each in manifest.modalities),
@@ -178,16 +201,25 @@ def to_stream_error(request: pb.ModelInferRequest, message: str) -> pb.ModelStre
     )
 
 
-def _find_input(request: pb.ModelInferRequest, manifest: Manifest) -> _Input:
-    known = [name for name, how in _INPUTS.items() if how.modality in manifest.modalities]
-    text = f"one tensor is expected: {' or '.join(known)}"
-    if len(request.inputs) != 1:
+def _input_sets(known: Mapping[str, _Input]) -> str:
+    """Write which inputs a request may have: alternatives, with optional companions."""
+    return " or ".join(
+        f"{name} [{how.companion}]" if how.companion else name for name, how in known.items()
+    )
+
+
+def _find_input(
+    request: pb.ModelInferRequest, manifest: Manifest, place: int, expected: int
+) -> _Input:
+    known = {name: how for name, how in _INPUTS.items() if how.suits(manifest)}
+    text = f"one tensor is expected: {_input_sets(known)}"
+    if len(request.inputs) != expected:
         raise InvalidArgumentError(text, field="inputs")
-    name = request.inputs[0].name
+    name = request.inputs[place].name
     if name in known:
         return _INPUTS[name]
     kind = WrongModalityError if name in _INPUTS else InvalidArgumentError
-    raise kind(f"{text}, not {name[:60]!r}", field="inputs[0].name")
+    raise kind(f"{text}, not {name[:60]!r}", field=f"inputs[{place}].name")
 
 
 def _is_column(tensor: Tensor, how: _Input) -> bool:
@@ -195,15 +227,15 @@ def _is_column(tensor: Tensor, how: _Input) -> bool:
     return how.datatype == "BYTES" and tensor.shape[1:] == (1,)
 
 
-def _check_fit(datatype: str, shape: tuple[int, ...], how: _Input) -> None:
+def _check_fit(datatype: str, shape: tuple[int, ...], how: _Input, field: str) -> None:
     if datatype != how.datatype:
-        raise InvalidArgumentError(f"must be {how.datatype}", field="inputs[0].datatype")
+        raise InvalidArgumentError(f"must be {how.datatype}", field=f"{field}.datatype")
     fits = len(shape) == len(how.shape) and all(
         wanted in {-1, size} for wanted, size in zip(how.shape, shape, strict=True)
     )
     if not fits:
         text = f"must be {list(how.shape)}, where -1 stands for any size"
-        raise InvalidArgumentError(text, field="inputs[0].shape")
+        raise InvalidArgumentError(text, field=f"{field}.shape")
 
 
 def _bad_parameter(name: str, wanted: str) -> InvalidArgumentError:
@@ -243,6 +275,7 @@ def _raw_audio(tensor: Tensor, index: int) -> RawAudioContent:
 
 _INPUTS = {
     "text": _Input(Modality.TEXT, "BYTES", (-1,), lambda t, i: TextContent(_text(t, i))),
+    IDS: _Input(Modality.TEXT, DATATYPE, (-1, -1), read_tokens, encoder="text", companion=MASK),
     "image": _Input(Modality.IMAGE, "BYTES", (-1,), lambda t, i: ImageContent(_file(t, i))),
     "raw_image": _Input(Modality.IMAGE, "UINT8", (-1, -1, -1, _COLOURS), _raw_image),
     "audio": _Input(Modality.AUDIO, "BYTES", (-1,), lambda t, i: AudioContent(_file(t, i))),

@@ -16,6 +16,7 @@ from lookalike_encoder.inference_protocol import inference_service_pb2 as pb
 
 _ELEMENTS = {
     "UINT8": ("u1", "uint_contents"),
+    "INT64": ("<i8", "int64_contents"),
     "FP32": ("<f4", "fp32_contents"),
 }
 _PREFIX = struct.Struct("<I")
@@ -32,6 +33,8 @@ class Tensor:
     elements: list[bytes] | NDArray[Any]
     """A list for BYTES; an array of the tensor's shape for the others."""
     parameters: dict[str, bool | int | float | str]
+    mask: NDArray[np.bool_] | None = None
+    """Which elements count; None: all."""
 
 
 def read_parameters(
@@ -52,83 +55,93 @@ def read_parameters(
     }
 
 
-def read_tensor(request: pb.ModelInferRequest, max_items: int, known: frozenset[str]) -> Tensor:
-    """Read the one input of a request.
+def read_tensor(
+    request: pb.ModelInferRequest, max_items: int, known: frozenset[str], index: int = 0
+) -> Tensor:
+    """Read one input of a request.
 
     Raises InvalidArgumentError where shape, type and elements contradict each other, and
     LimitExceededError for more than `max_items`, both before anything of that size is made.
     """
-    if len(request.inputs) != 1:
-        raise InvalidArgumentError("one tensor is expected", field="inputs")
-    found = request.inputs[0]
+    found, field = request.inputs[index], f"inputs[{index}]"
     shape = tuple(found.shape)
-    _check_shape(shape, max_items)
-    parameters = read_parameters(found.parameters, known, "inputs[0].parameters")
-    raw = request.raw_input_contents
-    if raw and (len(raw) != 1 or found.HasField("contents")):
-        text = "must be as many as inputs, which then have no contents"
-        raise InvalidArgumentError(text, field="raw_input_contents")
+    _check_shape(shape, max_items, field)
+    parameters = read_parameters(found.parameters, known, f"{field}.parameters")
+    raw = _raw(request, index)
     if found.datatype == "BYTES":
         count = math.prod(shape)
-        elements = _split(raw[0], count) if raw else list(found.contents.bytes_contents)
-        _check_count(len(elements), count)
+        elements = list(found.contents.bytes_contents) if raw is None else _split(raw, count, index)
+        _check_count(len(elements), count, field)
         return Tensor(found.name, found.datatype, shape, elements, parameters)
     if found.datatype not in _ELEMENTS:
         text = f"{found.datatype[:20]!r} is no type of an input here"
-        raise InvalidArgumentError(text, field="inputs[0].datatype")
-    array = _array(found, raw[0] if raw else None).reshape(shape)
+        raise InvalidArgumentError(text, field=f"{field}.datatype")
+    array = _array(found, raw, index).reshape(shape)
     return Tensor(found.name, found.datatype, shape, array, parameters)
 
 
-def _check_shape(shape: tuple[int, ...], max_items: int) -> None:
+def _raw(request: pb.ModelInferRequest, index: int) -> bytes | None:
+    """Return the bytes of an input, None if its contents are typed."""
+    raw = request.raw_input_contents
+    if not raw:
+        return None
+    if len(raw) != len(request.inputs) or request.inputs[index].HasField("contents"):
+        text = "must be as many as inputs, which then have no contents"
+        raise InvalidArgumentError(text, field="raw_input_contents")
+    return raw[index]
+
+
+def _check_shape(shape: tuple[int, ...], max_items: int, field: str) -> None:
     if not 1 <= len(shape) <= _MAX_AXES or min(shape) < 1:
         text = f"must be 1 to {_MAX_AXES} numbers above 0, the number of items first"
-        raise InvalidArgumentError(text, field="inputs[0].shape")
+        raise InvalidArgumentError(text, field=f"{field}.shape")
     if shape[0] > max_items:
         text = f"at most {max_items} items are allowed"
-        raise LimitExceededError(text, field="inputs[0].shape")
+        raise LimitExceededError(text, field=f"{field}.shape")
 
 
-def _check_count(there: int, expected: int) -> None:
+def _check_count(there: int, expected: int, field: str) -> None:
     if there != expected:
         text = f"has {there} elements; the shape says {expected}"
-        raise InvalidArgumentError(text, field="inputs[0].contents")
+        raise InvalidArgumentError(text, field=f"{field}.contents")
 
 
-def _array(found: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> NDArray[Any]:
+def _array(
+    found: pb.ModelInferRequest.InferInputTensor, raw: bytes | None, index: int
+) -> NDArray[Any]:
     """Return the elements in one row."""
     dtype, field = _ELEMENTS[found.datatype]
     count = math.prod(found.shape)
     if raw is None:
         values = getattr(found.contents, field)
-        _check_count(len(values), count)
+        _check_count(len(values), count, f"inputs[{index}]")
         try:
             return np.array(values, dtype)
         except OverflowError:
             text = f"has values that {found.datatype} has not"
-            raise InvalidArgumentError(text, field="inputs[0].contents") from None
+            raise InvalidArgumentError(text, field=f"inputs[{index}].contents") from None
     expected = count * np.dtype(dtype).itemsize
     if len(raw) != expected:
         text = f"has {len(raw)} bytes; shape and type say {expected}"
-        raise InvalidArgumentError(text, field="raw_input_contents[0]")
+        raise InvalidArgumentError(text, field=f"raw_input_contents[{index}]")
     return np.frombuffer(raw, dtype)
 
 
-def _split(raw: bytes, count: int) -> list[bytes]:
+def _split(raw: bytes, count: int, index: int) -> list[bytes]:
     """Cut length-prefixed elements apart; each length is checked against what is left."""
     elements: list[bytes] = []
     place = 0
     while place < len(raw) and len(elements) <= count:
         start = place + _PREFIX.size
         if start > len(raw):
-            raise _framing(len(elements))
+            raise _framing(len(elements), index)
         place = start + _PREFIX.unpack_from(raw, place)[0]
         if place > len(raw):
-            raise _framing(len(elements))
+            raise _framing(len(elements), index)
         elements.append(raw[start:place])
     return elements
 
 
-def _framing(index: int) -> InvalidContentError:
-    text = f"ends within element {index}: each needs its length before it, as a uint32"
-    return InvalidContentError(text, field="raw_input_contents[0]")
+def _framing(element: int, index: int) -> InvalidContentError:
+    text = f"ends within element {element}: each needs its length before it, as a uint32"
+    return InvalidContentError(text, field=f"raw_input_contents[{index}]")

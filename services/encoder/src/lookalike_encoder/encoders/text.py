@@ -16,7 +16,14 @@ from lookalike_common.errors import (
     LimitExceededError,
     LookalikeError,
 )
-from lookalike_encoder.content import Item, Operation, Task, TextContent, Vectors
+from lookalike_encoder.content import (
+    Item,
+    Operation,
+    Task,
+    TextContent,
+    TokensContent,
+    Vectors,
+)
 from lookalike_encoder.encoder import Prepared, Row, normalise, wrong_modality
 from lookalike_encoder.encoders.graph import Graph, find_input, find_output
 from lookalike_encoder.manifest import Manifest, ManifestError, Normalisation, Pooling
@@ -29,6 +36,7 @@ _READ_PER_TOKEN = 128
 """Characters that are read for each token a model takes; what lies beyond is cut off first."""
 _CHARACTERS_PER_TOKEN = 4  # of English; only the size of an epoch depends on it
 _FRAME_TOKENS = 2
+_ID_BYTES = 8
 _WHOLE = frozenset({Operation.ENCODE})
 _BY_TOKEN = frozenset({Operation.ENCODE, Operation.RERANK})
 
@@ -88,13 +96,15 @@ class TextEncoder:
         return self._preprocessing.max_tokens
 
     def estimate(self, item: Item) -> int:
-        """Guess the number of tokens by the number of characters."""
+        """Guess the number of tokens by the number of characters, unless they are there."""
+        if isinstance(item.content, TokensContent):
+            return item.content.size // _ID_BYTES
         guess = item.content.size // _CHARACTERS_PER_TOKEN + _FRAME_TOKENS
         return min(guess, self._preprocessing.max_tokens)
 
     def prepare(self, items: Sequence[Item]) -> list[Prepared | LookalikeError]:
-        """Tokenise all texts in one go."""
-        checked = [self._check(item) for item in items]
+        """Tokenise all texts in one go; token ids are only checked."""
+        checked = [self._read_item(item) for item in items]
         texts = [text for text in checked if isinstance(text, str)]
         tokens = iter(self._tokenizer.tokenize(texts) if texts else [])
         return [
@@ -133,6 +143,27 @@ class TextEncoder:
             name: known.get(name, np.zeros_like(ids)).astype(spec.dtype, copy=False)
             for name, spec in self._graph.inputs.items()
         }
+
+    def _read_item(self, item: Item) -> str | Prepared | LookalikeError:
+        """Return the text to tokenise, tokens ready to be run, or why neither can be."""
+        if not isinstance(item.content, TokensContent):
+            return self._check(item)
+        ids = np.frombuffer(item.content.ids, "<i8")
+        if error := self._check_ids(ids):
+            return error
+        return Prepared((Row(len(ids), ids, item.operation),))
+
+    def _check_ids(self, ids: NDArray[np.int64]) -> LookalikeError | None:
+        most, known = self._preprocessing.max_tokens, self._tokenizer.vocabulary
+        if not len(ids):
+            return InvalidContentError("there are no tokens", field="content")
+        if len(ids) > most:
+            text = f"{len(ids)} tokens are more than the {most} that the model reads"
+            return LimitExceededError(text, field="content")
+        if strange := ids[(ids < 0) | (ids >= known)][:1].tolist():
+            text = f"token {strange[0]} is not in the vocabulary, 0 to {known - 1}"
+            return InvalidContentError(text, field="content")
+        return None
 
     def _check(self, item: Item) -> str | LookalikeError:
         """Return the text to tokenise, with its prefix, or why it cannot be."""
