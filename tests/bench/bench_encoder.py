@@ -61,7 +61,10 @@ def _round(candidates: Candidates, turns: Sequence[str], failures: dict[str, str
     measured = {}
     for name in turns:
         try:
-            measured[name] = candidates.ours() if name == OURS else candidates.peer(PEERS[name])
+            if name == OURS:
+                measured[name] = candidates.ours(short_last=turns[0] == OURS)
+            else:
+                measured[name] = candidates.peer(PEERS[name])
         except PeerError as error:
             failures[name] = str(error)
             print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - progress

@@ -46,8 +46,12 @@ class Candidates:
                 found = self._limit.ask(do="search", kind=kind, window=window, seconds=0.3)
                 _tell(f"limit, {kind} in windows of {window}", found)
 
-    def ours(self) -> Rows:
-        """Run all loads against our server, each between two calibrations of its limit."""
+    def ours(self, *, short_last: bool) -> Rows:
+        """Run all loads against our server, each between two calibrations of its limit.
+
+        Short texts come last where other servers are next, and else first, so that what is
+        compared lies close together.
+        """
         port = free_port()
         environment = {
             "LOOKALIKE_ENCODER__MODELS_DIR": str(MODELS),
@@ -57,12 +61,14 @@ class Candidates:
             "LOOKALIKE_ENCODER__SERVER__METRICS_PORT": str(port),
             "LOOKALIKE_ENCODER__TELEMETRY__LOG_LEVEL": "WARNING",
         }
-        rows: Rows = {"echo": self._echo()}
+        rows: Rows = {}
         with (
             started("encoder", environment, core=SERVER_CORE) as address,
             worker("encoder_callers", "lookalike", address, core=CLIENT_CORE) as caller,
         ):
-            for kind in KINDS:
+            for kind in reversed(KINDS) if short_last else KINDS:
+                if kind == "minilm_short":
+                    rows["echo"] = self._echo()
                 if wrong := self._difference(caller, kind):
                     raise RuntimeError(f"our vectors of {kind}: {wrong}")
                 for load in LOADS:
