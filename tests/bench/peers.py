@@ -20,11 +20,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / ".lookalike" / "models"
 PATIENCE = 60.0
-MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": "67108864",
-    "MALLOC_TRIM_THRESHOLD_": "134217728",
-    "ORT_DISABLE_TELEMETRY": "1",
+_LARGE = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "134217728"}
+_MODEST = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "16777216",
+    "MALLOC_TRIM_THRESHOLD_": "33554432",
 }
+MEMORY = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def pin(core: int) -> None:
@@ -55,7 +57,8 @@ def started(service: str, environment: Mapping[str, str], *, core: int | None) -
     prefix = f"LOOKALIKE_{service.upper()}__"
     ports = {f"{prefix}SERVER__METRICS_PORT": "0", f"{prefix}SERVER__PORT": str(port)}
     command = [sys.executable, "-m", f"lookalike_{service}"]
-    with running(command, os.environ | MEMORY | ports | dict(environment), core):
+    memory = _MODEST if service == "encoder" else _LARGE  # as images and `lookalike up` set it
+    with running(command, os.environ | MEMORY | memory | ports | dict(environment), core):
         address = f"127.0.0.1:{port}"
         wait_for(lambda: _serves(address), f"{service} at {address}")
         yield address

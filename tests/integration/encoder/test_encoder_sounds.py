@@ -110,19 +110,6 @@ def test_a_sound_is_the_same_in_any_file(encoder: Encoder) -> None:
     assert other @ original < 0.95
 
 
-def test_yamnet_where_somebody_consented_to_it(
-    models: Path, loader_of: Callable[..., EncoderLoader]
-) -> None:
-    manifest = discover().find("yamnet")
-    if not (models / manifest.versioned_name).is_dir():
-        pytest.skip("its package has no licence file, so tests do not install it")
-    yamnet = loader_of(models).load(manifest)
-    items = [raw(chirp(seconds, low=100 + 90 * seconds)) for seconds in (0.1, 7, 0.8, 30)]
-    together = encode(yamnet, items)
-    alone = np.concatenate([encode(yamnet, [item]) for item in items])
-    assert np.abs(together - alone).max() < 1e-5
-
-
 @pytest.mark.parametrize(
     "changes",
     [
