@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from lookalike_common.errors import NotFoundError
 from lookalike_encoder.catalogue import Catalogue, discover
@@ -143,3 +144,41 @@ def test_budgets_are_by_kind_of_device(make_manifest: MakeManifest) -> None:
     assert manifest.budget("cpu").max_rows == 1
     assert manifest.budget("cuda:0").max_rows == 9
     assert manifest.budget("npu").max_rows == 1
+
+
+HALF: dict[str, Any] = {
+    "device": "cuda",
+    "files": {"model": {"path": "model.fp16.onnx", "sha256": "1" * 64}},
+}
+
+
+def test_variants_have_no_say_in_the_fingerprint(make_manifest: MakeManifest) -> None:
+    assert make_manifest(variants={"fp16": HALF}).fingerprint == make_manifest().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [
+        ({"int4": HALF}, "int4"),
+        ({"fp16": {**HALF, "files": {}}}, "files"),
+        ({"fp16": {**HALF, "device": "abacus"}}, "device"),
+        ({"fp16": {**HALF, "files": {"vocabulary": HALF["files"]["model"]}}}, "vocabulary"),
+        ({"fp16": {**HALF, "files": {"model": {"path": "model.onnx", "sha256": "1" * 64}}}}, "own"),
+    ],
+)
+def test_variants_are_read_strictly(
+    make_manifest: MakeManifest, variants: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        make_manifest(variants=variants)
+
+
+def test_the_bridge_has_the_variants_of_its_models() -> None:
+    """Which are tested with those models."""
+    catalogue = discover()
+
+    def half(name: str, role: str) -> str:
+        return catalogue.find(name).variants["fp16"].files[role].sha256
+
+    assert half("conse", "image") == half("efficientnet-lite0", "model")
+    assert half("conse", "text") == half("minilm-l6-v2", "model")
