@@ -22,7 +22,9 @@ def test_its_last_line_is_one_object(models: Path, capsys: pytest.CaptureFixture
     assert gpu.main(["--device", "cpu", "--batches", "1", "2", "--seconds", "0.01"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["hardware"]
-    for encoder in figures["encoders"].values():
+    measured = [each for both in figures["encoders"].values() for each in both.values()]
+    assert all(set(both) == {"fp32", "fp16"} for both in figures["encoders"].values())
+    for encoder in measured:
         assert encoder["min_cosine"] >= gpu.MIN_COSINE
         assert set(encoder["batches"]) == {"1", "2"}
         assert all(each["items_per_second"] > 0 for each in encoder["batches"].values())
