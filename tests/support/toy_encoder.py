@@ -13,7 +13,12 @@ from lookalike.encoder.v1 import (
     encoder_service_pb2_grpc,
 )
 from lookalike.type.v1 import content_pb2, vector_pb2
-from lookalike_common.errors import EncoderMismatchError, InvalidContentError, NotFoundError
+from lookalike_common.errors import (
+    EncoderMismatchError,
+    InvalidContentError,
+    NotFoundError,
+    WrongOperationError,
+)
 from lookalike_common.server import GrpcServer, Service
 from lookalike_common.status import to_status
 from lookalike_common.testing import server_settings
@@ -34,7 +39,7 @@ def letters(text: str) -> list[float]:
     return [float(each) for each in (counts / np.linalg.norm(counts)).astype(np.float32)]
 
 
-class ToyEncoder:
+class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
     """Encodes texts, and images whose bytes are letters, by their letters."""
 
     def __init__(self) -> None:
@@ -102,6 +107,27 @@ class ToyEncoder:
         """Encode one request after the other."""
         async for request in requests:
             yield await self.Encode(request, context)
+
+    async def Detect(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.DetectRequest, _context: object
+    ) -> encoder_service_pb2.DetectResponse:
+        """Refuse: it knows letters only."""
+        raise self._cannot(request.encoder)
+
+    async def Rerank(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.RerankRequest, _context: object
+    ) -> encoder_service_pb2.RerankResponse:
+        """Refuse: it knows letters only."""
+        raise self._cannot(request.encoder)
+
+    async def MatchStructure(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.MatchStructureRequest, _context: object
+    ) -> encoder_service_pb2.MatchStructureResponse:
+        """Refuse: it knows letters only."""
+        raise self._cannot(request.encoder)
+
+    def _cannot(self, name: str) -> WrongOperationError:
+        return WrongOperationError(f"{self._find(name)} only encodes", field="encoder")
 
     def _find(self, name: str) -> str:
         full = name if "@" in name else f"{name}@1"
