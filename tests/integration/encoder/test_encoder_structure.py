@@ -264,3 +264,26 @@ def damaged(dice: random.Random, files: list[bytes]) -> bytes:
     if dice.random() < 0.3:
         del content[dice.randrange(1, len(content)) :]
     return bytes(content)
+
+
+def test_a_full_queue_refuses_the_first_slice_at_once(serve: Callable[..., Any]) -> None:
+    from lookalike_encoder.settings import QueueSettings
+
+    with (
+        serve(queue=QueueSettings(max_items=1)) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = Stub(channel)
+        molecules = [pb.EncodeItem(content=content("smiles", "C" * 300))] * 1024
+        # A stream waits for room, so it gets in, whichever request comes first.
+        busy = stub.StreamEncode(iter([pb.EncodeRequest(encoder=MOLECULE, items=molecules)]))
+        refused = None
+        while refused is None and busy.is_active():
+            try:
+                match(stub, "CCO", smarts="CO")
+            except grpc.RpcError as error:
+                refused = error_from_rpc(error)
+        assert refused is not None
+        assert refused.reason == "OVERLOADED"
+        assert refused.retry_after
+        assert len(list(busy)) == 1
