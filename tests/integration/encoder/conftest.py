@@ -25,9 +25,9 @@ from lookalike_encoder.install.errors import InstallError
 from lookalike_encoder.install.installer import Installer
 from lookalike_encoder.install.store import ModelStore
 from lookalike_encoder.loading import EncoderLoader
-from lookalike_encoder.manifest import Manifest
 from lookalike_encoder.rpc.encoder import SERVICE
 from lookalike_encoder.settings import DeviceSettings, EncoderServerSettings, EncoderSettings
+from tests.support.encoders import default_set
 
 MODELS = Path(__file__).parents[3] / ".lookalike" / "models"
 
@@ -66,15 +66,6 @@ def loaded(models: Path, loader_of: Callable[..., EncoderLoader]) -> dict[str, E
     """The encoders that are installed by default, in this process, by name."""
     loader = loader_of(models)
     return {each.name: loader.load(each) for each in default_set()}
-
-
-def default_set() -> list[Manifest]:
-    """Return the manifests of what is installed unless somebody asks for more."""
-    return [
-        each
-        for each in discover().manifests
-        if not (each.install and (each.install.optional or each.install.consent))
-    ]
 
 
 @pytest.fixture(scope="session")

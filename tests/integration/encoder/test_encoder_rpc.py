@@ -20,7 +20,7 @@ from lookalike.type.v1 import server_info_service_pb2 as info_pb
 from lookalike_common.errors import Code
 from lookalike_common.status import error_from_rpc, error_from_status
 from lookalike_encoder.catalogue import discover
-from lookalike_encoder.manifest import Manifest
+from tests.support.encoders import default_set
 
 TEXT, IMAGE = "encoders/minilm-l6-v2", "encoders/efficientnet-lite0"
 Stub = encoder_service_pb2_grpc.EncoderServiceStub
@@ -308,22 +308,13 @@ def test_callers_may_leave_a_stream(stub: Stub) -> None:
     assert stub.Encode(texts("after"), timeout=20).results[0].item.vectors
 
 
-def _default_set() -> list[Manifest]:
-    """Return the manifests of what is installed unless somebody asks for more."""
-    return [
-        each
-        for each in discover().manifests
-        if not (each.install and (each.install.optional or each.install.consent))
-    ]
-
-
 def test_server_info_tells_limits_and_fingerprints(port: int) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = server_info_service_pb2_grpc.ServerInfoServiceStub(channel)
         info = stub.GetServerInfo(info_pb.GetServerInfoRequest())
     assert info.name == "servers/encoder"
     assert dict(info.encoder_fingerprints) == {
-        f"encoders/{each.versioned_name}": each.fingerprint for each in _default_set()
+        f"encoders/{each.versioned_name}": each.fingerprint for each in default_set()
     }
     assert info.limits["max_batch_items"] == 1024
     assert "cpu" in info.features or "cuda" in info.features

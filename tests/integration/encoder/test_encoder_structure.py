@@ -277,8 +277,8 @@ def test_a_full_queue_refuses_the_first_slice_at_once(serve: Callable[..., Any])
         molecules = [pb.EncodeItem(content=content("smiles", "C" * 300))] * 1024
         # A stream waits for room, so it gets in, whichever request comes first.
         busy = stub.StreamEncode(iter([pb.EncodeRequest(encoder=MOLECULE, items=molecules)]))
-        refused = None
-        while refused is None and busy.is_active():
+        refused, end = None, time.monotonic() + 30
+        while refused is None and busy.is_active() and time.monotonic() < end:
             try:
                 match(stub, "CCO", smarts="CO")
             except grpc.RpcError as error:
