@@ -49,15 +49,34 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
+async def start(coalescer: Coalescer[str, float], count: int) -> list[asyncio.Task[float]]:
+    """Start searches, of which the first is under way before the others come."""
+    first = asyncio.create_task(coalescer.search("k", vector(0)))
+    await turn()
+    return [
+        first,
+        *(asyncio.create_task(coalescer.search("k", vector(i))) for i in range(1, count)),
+    ]
+
+
 async def test_a_lone_search_goes_at_once_and_the_others_together() -> None:
     backend = Backend()
     coalescer = backend.coalescer()
-    searches = [asyncio.create_task(coalescer.search("k", vector(i))) for i in range(10)]
+    searches = await start(coalescer, 10)
     await turn()
     assert backend.requests == [("k", [0.0])]
     backend.gate.set()
     assert await asyncio.gather(*searches) == [float(i) for i in range(10)]
     assert backend.requests[1:] == [("k", [float(i) for i in range(1, 10)])]
+
+
+async def test_what_arrives_in_one_turn_of_the_loop_goes_together() -> None:
+    backend = Backend()
+    backend.gate.set()
+    coalescer = backend.coalescer()
+    answers = await asyncio.gather(*(coalescer.search("k", vector(i)) for i in range(10)))
+    assert answers == [float(i) for i in range(10)]
+    assert backend.requests == [("k", [float(i) for i in range(10)])]
 
 
 async def test_only_what_asks_alike_goes_together() -> None:
@@ -76,7 +95,7 @@ async def test_only_what_asks_alike_goes_together() -> None:
 async def test_requests_are_bounded() -> None:
     backend = Backend()
     coalescer = backend.coalescer(most=4)
-    searches = [asyncio.create_task(coalescer.search("k", vector(i))) for i in range(10)]
+    searches = await start(coalescer, 10)
     await turn()
     backend.gate.set()
     await asyncio.gather(*searches)
@@ -86,7 +105,7 @@ async def test_requests_are_bounded() -> None:
 async def test_who_leaves_is_dropped() -> None:
     backend = Backend()
     coalescer = backend.coalescer()
-    searches = [asyncio.create_task(coalescer.search("k", vector(i))) for i in range(3)]
+    searches = await start(coalescer, 3)
     await turn()
     searches[1].cancel()
     await turn()
@@ -126,7 +145,7 @@ async def test_a_bad_vector_fails_alone() -> None:
     backend = Backend()
     backend.refuses = lambda values: ValueError("bad") if 3.0 in values else None
     coalescer = backend.coalescer()
-    searches = [asyncio.create_task(coalescer.search("k", vector(i))) for i in range(8)]
+    searches = await start(coalescer, 8)
     await turn()
     backend.gate.set()
     answers = await asyncio.gather(*searches, return_exceptions=True)
@@ -146,7 +165,7 @@ async def test_an_outage_is_everybodys() -> None:
     backend = Backend()
     backend.refuses = lambda _values: BackendUnavailableError("away")
     coalescer = backend.coalescer()
-    searches = [asyncio.create_task(coalescer.search("k", vector(i))) for i in range(8)]
+    searches = await start(coalescer, 8)
     await turn()
     backend.gate.set()
     answers = await asyncio.gather(*searches, return_exceptions=True)

@@ -1,8 +1,9 @@
 """Searches that ask alike at the same time go to Milvus as one request.
 
 What one request costs depends little on how many vectors it brings (on Milvus Lite, which looks at
-every row in Python, hardly at all). So while a request is under way, those that come gather, and
-leave together when it is back: nobody waits for a timer, and a lone search goes at once.
+every row in Python, hardly at all). So what arrives in one turn of the event loop leaves together, and while a request
+is under way, those that come gather and leave when it is back: nobody waits for a timer, and a
+lone search goes at once.
 
 A caller that leaves is dropped; when all callers of a running request have left, it is cancelled.
 A request that fails is split, so that a bad vector fails alone.
@@ -54,6 +55,8 @@ class _Lane(Generic[Answer]):
 
     waiting: deque[_Waiter[Answer]] = field(default_factory=deque)
     running: set[asyncio.Task[None]] = field(default_factory=set)
+    starting: bool = False
+    """What waits goes off at the end of this turn of the event loop."""
 
 
 class Coalescer(Generic[Key, Answer]):
@@ -78,10 +81,12 @@ class Coalescer(Generic[Key, Answer]):
     async def search(self, key: Key, vector: Vector) -> Answer:
         """Return the answer for one vector; ends with the caller's own deadline."""
         lane = self._lanes.setdefault(key, _Lane())
-        waiter = _Waiter(vector, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(vector, loop.create_future())
         lane.waiting.append(waiter)
-        if len(lane.running) < self._parallel:
-            self._start(key, lane)
+        if not lane.starting and len(lane.running) < self._parallel:
+            lane.starting = True
+            loop.call_soon(self._start, key, lane)
         remaining = current_context().remaining()
         try:
             async with asyncio.timeout(None if remaining is None else remaining.total_seconds()):
@@ -100,6 +105,9 @@ class Coalescer(Generic[Key, Answer]):
 
     def _start(self, key: Key, lane: _Lane[Answer]) -> None:
         """Send off what waits; in no caller's context, whose deadline would be everybody's."""
+        lane.starting = False
+        if len(lane.running) >= self._parallel:
+            return
         batch = _take(lane.waiting, self._most(key))
         if not batch:
             if not lane.running and self._lanes.get(key) is lane:
