@@ -1,9 +1,9 @@
 """Searches that ask alike at the same time go to Milvus as one request.
 
 What one request costs depends little on how many vectors it brings (on Milvus Lite, which looks at
-every row in Python, hardly at all). So what arrives in one turn of the event loop leaves together, and while a request
-is under way, those that come gather and leave when it is back: nobody waits for a timer, and a
-lone search goes at once.
+every row in Python, hardly at all). So what arrives in one turn of the event loop leaves together,
+and while a request is under way, those that come gather and leave when it is back: nobody waits
+for a timer, and a lone search goes at once.
 
 A caller that leaves is dropped; when all callers of a running request have left, it is cancelled.
 A request that fails is split, so that a bad vector fails alone.
