@@ -10,7 +10,7 @@ import pytest
 from lookalike_common.context import RequestContext, current_context, use_context
 from lookalike_common.errors import BackendUnavailableError, DeadlineExceededError
 from lookalike_search.adapters.milvus.coalescing import Coalescer
-from lookalike_search.model import Vector
+from lookalike_search.model import Bits, Vector
 
 
 def vector(value: float) -> Vector:
@@ -27,7 +27,7 @@ class Backend:
         self.refuses: Callable[[list[float]], Exception | None] = lambda _values: None
 
     async def run(self, key: str, vectors: Sequence[Vector]) -> list[float]:
-        values = [float(each[0]) for each in vectors]
+        values = [float(each[0]) for each in vectors if not isinstance(each, Bits)]
         assert current_context().deadline is None
         self.requests.append((key, values))
         try:

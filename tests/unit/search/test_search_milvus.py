@@ -56,6 +56,7 @@ from lookalike_search.model import (
     Projection,
     VectorFieldSpec,
 )
+from lookalike_search.vectors import vector_bytes
 
 NOW = datetime(2026, 1, 31, 1, 2, 3, 4, tzinfo=UTC)
 IDS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
@@ -211,7 +212,7 @@ def test_rows_come_back_bit_by_bit(records: list[EntityRecord]) -> None:
     projection = Projection(vectors=frozenset({"vector"}))
     found = from_columns([each.id for each in records], columns, projection)
     for before, after in zip(records, found, strict=True):
-        assert after.vectors["vector"].tobytes() == before.vectors["vector"].tobytes()
+        assert vector_bytes(after.vectors["vector"]) == vector_bytes(before.vectors["vector"])
         assert replace(after, vectors={}) == replace(before, vectors={})
 
 

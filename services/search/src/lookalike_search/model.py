@@ -14,8 +14,32 @@ from numpy.typing import NDArray
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """What an attribute may be. Integers are exact up to 64 bits."""
 
-Vector: TypeAlias = NDArray[np.float32]
+Dense: TypeAlias = NDArray[np.float32]
 """A dense vector: float32 [dimensions]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """A binary vector. `size` and `nbytes` mean what they mean for a dense one."""
+
+    data: bytes
+    """Eight dimensions a byte, lowest bit first; bits beyond `size` are zero."""
+    size: int
+    """Dimensions."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the components."""
+        return len(self.data)
+
+    @property
+    def count(self) -> int:
+        """Bits that are set."""
+        return int.from_bytes(self.data).bit_count()
+
+
+Vector: TypeAlias = Dense | Bits
+"""One vector of either kind; tell them apart with `isinstance(vector, Bits)`."""
 
 DEFAULT_VECTOR_FIELD: Final = "vector"
 

@@ -28,7 +28,7 @@ from lookalike_search.model import (
     Vector,
     VectorFieldSpec,
 )
-from lookalike_search.vectors import check_vector
+from lookalike_search.vectors import check_vector, vector_bytes
 
 MAX_TEXT_BYTES: Final = 65_535
 MAX_ITEM_BYTES: Final = 1024
@@ -181,7 +181,7 @@ def _content_hash(draft: EntityDraft, spec: CollectionSpec) -> str:
     for each in spec.vector_fields:
         vector = draft.vectors.get(each.name)
         content = draft.content.digest() if draft.content else b""
-        source = content if vector is None else vector.astype("<f4").tobytes()
+        source = content if vector is None else vector_bytes(vector)
         for part in (each.name.encode(), each.fingerprint.encode(), source):
             total.update(len(part).to_bytes(8, "big") + part)
     return total.hexdigest()

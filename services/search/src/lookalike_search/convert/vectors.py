@@ -9,7 +9,8 @@ import numpy as np
 
 from lookalike.type.v1 import vector_pb2
 from lookalike_common.errors import InvalidArgumentError, UnimplementedError
-from lookalike_search.model import Metric, Vector, VectorKind
+from lookalike_search.model import Bits, Dense, Metric, Vector, VectorKind
+from lookalike_search.vectors import vector_bytes
 
 METRICS: Final[Mapping[int, Metric]] = {
     vector_pb2.METRIC_COSINE: Metric.COSINE,
@@ -51,19 +52,22 @@ def from_vector(message: vector_pb2.Vector, field: str) -> Vector:
 def to_vector(
     vector: Vector, vector_format: vector_pb2.VectorFormat.ValueType
 ) -> vector_pb2.Vector:
-    """Return a vector packed, unless numbers are asked for."""
+    """Return a vector packed, unless it is dense and numbers are asked for."""
+    if isinstance(vector, Bits):
+        bits = vector_pb2.BinaryVector(data=vector.data, dimensions=vector.size)
+        return vector_pb2.Vector(binary=bits)
     if vector_format == vector_pb2.VECTOR_FORMAT_VALUES:
         dense = vector_pb2.DenseVector(values=vector.tolist(), dimensions=vector.size)
     else:
         dense = vector_pb2.DenseVector(
-            data=vector.astype("<f4", copy=False).tobytes(),
+            data=vector_bytes(vector),
             dtype=vector_pb2.DATA_TYPE_FLOAT32,
             dimensions=vector.size,
         )
     return vector_pb2.Vector(dense=dense)
 
 
-def _unpack(dense: vector_pb2.DenseVector, field: str) -> Vector:
+def _unpack(dense: vector_pb2.DenseVector, field: str) -> Dense:
     if dense.values:
         return np.array(dense.values, np.float32)
     if len(dense.data) % _WIDTHS[dense.dtype]:

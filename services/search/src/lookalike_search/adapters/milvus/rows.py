@@ -25,7 +25,9 @@ from lookalike_search.attributes import canonical_json, format_timestamp
 from lookalike_search.filters import column_name
 from lookalike_search.model import (
     AttributeSpec,
+    Bits,
     CollectionSpec,
+    Dense,
     EntityRecord,
     JsonValue,
     Projection,
@@ -123,9 +125,7 @@ def read_ids(columns: Iterable[schema_pb2.FieldData]) -> list[str]:
 def _size(record: EntityRecord) -> int:
     texts = len(record.text.encode()) + len(record.item.encode()) + len(record.source_uri.encode())
     attributes = 2 * len(canonical_json(record.attributes))  # once more in typed columns, at most
-    return (
-        _ROW_OVERHEAD + texts + attributes + sum(4 * each.size for each in record.vectors.values())
-    )
+    return _ROW_OVERHEAD + texts + attributes + sum(each.nbytes for each in record.vectors.values())
 
 
 def _system(record: EntityRecord) -> dict[str, JsonValue]:
@@ -200,22 +200,23 @@ _SCALARS: Final[Mapping[int, tuple[JsonValue, Callable[[list[Any]], schema_pb2.S
 
 
 def _vectors(name: str, dimensions: int, vectors: Sequence[Vector]) -> schema_pb2.FieldData:
+    dense = [each for each in vectors if not isinstance(each, Bits)]
     return schema_pb2.FieldData(
         type=schema_pb2.FloatVector,
         field_name=vector_column(name),
         vectors=schema_pb2.VectorField(
-            dim=dimensions, float_vector=_pack_floats(np.concatenate(vectors))
+            dim=dimensions, float_vector=_pack_floats(np.concatenate(dense))
         ),
     )
 
 
-def _pack_floats(values: Vector) -> schema_pb2.FloatArray:
+def _pack_floats(values: Dense) -> schema_pb2.FloatArray:
     """Return the message without a Python object for each float: its bytes are known."""
     data = values.astype("<f4", copy=False).tobytes()
     return schema_pb2.FloatArray.FromString(_PACKED + _varint(len(data)) + data)
 
 
-def _unpack_floats(array: schema_pb2.FloatArray) -> Vector:
+def _unpack_floats(array: schema_pb2.FloatArray) -> Dense:
     data = array.SerializeToString()
     if not data:
         return np.empty(0, np.float32)
@@ -244,6 +245,6 @@ def _read_jsons(
     return [json.loads(each) for each in column.scalars.json_data.data]
 
 
-def _read_vectors(column: schema_pb2.FieldData, count: int) -> Vector:
+def _read_vectors(column: schema_pb2.FieldData, count: int) -> Dense:
     flat = _unpack_floats(column.vectors.float_vector)
     return flat.reshape(count, -1) if count else flat.reshape(0, 0)

@@ -17,6 +17,7 @@ from lookalike_search.adapters.milvus.schema import METRIC_NAMES, key_values, ve
 from lookalike_search.model import EntityRecord, Metric, Neighbor, Projection, Vector
 from lookalike_search.scoring import score_of_distance
 from lookalike_search.store import Freshness
+from lookalike_search.vectors import vector_bytes
 
 _MAX_VECTORS: Final = 64
 _MAX_BYTES: Final = 32 * 1024 * 1024
@@ -74,7 +75,7 @@ def _request(ask: Ask, vectors: Sequence[Vector]) -> milvus_pb2.SearchRequest:
     placeholder = common_pb2.PlaceholderValue(
         tag="$0",
         type=common_pb2.FloatVector,
-        values=[each.astype("<f4", copy=False).tobytes() for each in vectors],
+        values=[vector_bytes(each) for each in vectors],
     )
     group = common_pb2.PlaceholderGroup(placeholders=[placeholder])
     params = {
