@@ -187,6 +187,8 @@ class _Preparation:
             await self._ask("CollectionService.CreateCollection", request)
         for name in (collections.PLAIN, collections.WRITTEN):
             await self._upsert(name, collections.plain_entities(name))
+        await self._ask("CollectionService.CreateCollection", collections.CREATE_WORDS)
+        await self._upsert(collections.WORDS, collections.words_entities())
         words = [entity(collections.TEXTS, each, text_content=each) for each in ("cat", "car")]
         await self._upsert(collections.TEXTS, words)
 

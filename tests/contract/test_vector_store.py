@@ -102,7 +102,7 @@ async def find(
     *,
     limit: int = 10,
     filter_text: str = "",
-) -> list[tuple[str, float, float]]:
+) -> list[tuple[str, float, float | None]]:
     neighbors = await store.search(
         "",
         collection,
@@ -460,6 +460,7 @@ async def test_nearest_by_each_metric(
         found = await find(store, collection, query)
         assert [each for each, _, _ in found] == [each for _, each in expected]
         for (_, score, distance), (wanted, _) in zip(found, expected, strict=True):
+            assert distance is not None
             assert math.isclose(distance, wanted, rel_tol=1e-4, abs_tol=1e-5)
             assert math.isclose(score, SCORES[metric](wanted), rel_tol=1e-4, abs_tol=1e-5)
         await assert_eventually(lambda: not store.has_unflushed_rows)

@@ -55,12 +55,13 @@ class SearchClient:
         *fields: collection_pb2.VectorField,
         attributes: Sequence[collection_pb2.AttributeField] = (),
         collection_id: str = "",
+        **rest: Any,
     ) -> str:
         """Create a collection and return its name; by default one field of three dimensions."""
         request = collection_service_pb2.CreateCollectionRequest(
             collection_id=collection_id or f"t{os.getpid()}-{next(_numbers)}",
             collection=collection_pb2.Collection(
-                vector_fields=fields or [plain_field()], attributes=attributes
+                vector_fields=fields or [plain_field()], attributes=attributes, **rest
             ),
         )
         created: collection_pb2.Collection = await self.collections.CreateCollection(request)
@@ -159,6 +160,11 @@ def by_text(text: str, **fields: Any) -> search_service_pb2.Query:
     """Return a query by text."""
     content = content_pb2.Content(text=text)
     return search_service_pb2.Query(content=content, **fields)
+
+
+def by_words(words: str, **fields: Any) -> search_service_pb2.Query:
+    """Return a keyword query."""
+    return search_service_pb2.Query(keyword=words, **fields)
 
 
 def by_entity(collection: str, entity_id: str, **fields: Any) -> search_service_pb2.Query:

@@ -33,6 +33,8 @@ PLAIN: Final = "collections/table-plain"
 """Vectors of three dimensions, `e0` to `e5`, which rows leave as they are."""
 WRITTEN: Final = "collections/table-written"
 """As PLAIN; rows write and delete in it."""
+WORDS: Final = "collections/table-words"
+"""Holds `fox` and `dog`, with words in the text and in the attribute `title`."""
 DOOMED: Final = "collections/table-doomed"
 NONE: Final = "collections/none"
 
@@ -41,6 +43,15 @@ Content = content_pb2.Content
 NAN: Final = vector_pb2.Vector(
     dense=vector_pb2.DenseVector(data=np.array([1, math.nan, 0], "<f4").tobytes())
 )
+
+
+def words_entities() -> list[entity_pb2.Entity]:
+    """Return what WORDS holds."""
+    texts = {"fox": "a fox in the garden", "dog": "a dog in the garden"}
+    return [
+        entity(WORDS, each, *(1, n, 0), text=text, attributes={"title": f"The {each}"})
+        for n, (each, text) in enumerate(texts.items())
+    ]
 
 
 def plain_entities(collection: str) -> list[entity_pb2.Entity]:
@@ -72,7 +83,46 @@ def _creation(name: str, outcome: Outcome, *fields: VectorField, **rest: Any) ->
     )
 
 
+CREATE_WORDS: Final = create(
+    "table-words",
+    plain_field(),
+    attributes=[Attribute(name="title", type=Attribute.TYPE_STRING, full_text=True)],
+    text_index=collection_pb2.TextIndex(),
+)
+
 CREATE: Final = [
+    _creation(
+        "an analyzer that the backend lacks",
+        Refuses(
+            Code.FAILED_PRECONDITION, "UNSUPPORTED_BY_BACKEND", "collection.text_index.analyzer"
+        ),
+        plain_field(),
+        text_index=collection_pb2.TextIndex(analyzer="english"),
+    ),
+    _creation(
+        "more indexes than the backend has",
+        Refuses(
+            Code.FAILED_PRECONDITION,
+            "UNSUPPORTED_BY_BACKEND",
+            "collection.attributes[7].full_text",
+        ),
+        plain_field(),
+        attributes=[
+            Attribute(name=f"a{n}", type=Attribute.TYPE_STRING, full_text=True) for n in range(8)
+        ],
+    ),
+    _creation(
+        "words of numbers",
+        invalid("collection.attributes[0].full_text"),
+        plain_field(),
+        attributes=[Attribute(name="a", type=Attribute.TYPE_INT, full_text=True)],
+    ),
+    _creation(
+        "an analyzer without words",
+        invalid("collection.attributes[0].analyzer"),
+        plain_field(),
+        attributes=[Attribute(name="a", type=Attribute.TYPE_STRING, analyzer="standard")],
+    ),
     Row(
         "CollectionService.CreateCollection",
         "bound to an encoder",
@@ -139,12 +189,6 @@ CREATE: Final = [
             VectorField(encoder=f"encoders/{name}"),
         )
         for name in ("morgan-2048@1", "phash-256@1")
-    ),
-    _creation(
-        "words to look up",
-        later("collection.attributes[0].full_text"),
-        plain_field(),
-        attributes=[Attribute(name="a", type=Attribute.TYPE_STRING, full_text=True)],
     ),
     _creation(
         "a partition key", later("collection.partition_key"), plain_field(), partition_key="a"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from lookalike.search.v1 import search_service_pb2 as pb
 from lookalike.type.v1 import content_pb2
-from tests.contract.rpc_tables.collections import NAN, NONE, PHOTOS, PLAIN, TEXTS
+from tests.contract.rpc_tables.collections import NAN, NONE, PHOTOS, PLAIN, TEXTS, WORDS
 from tests.contract.rpc_tables.encoder import bomb, photo
 from tests.contract.rpc_tables.rows import (
     Answers,
@@ -18,7 +18,7 @@ from tests.contract.rpc_tables.rows import (
     mismatch,
     missing,
 )
-from tests.support.search_client import by_entity, by_text, by_vector, ids
+from tests.support.search_client import by_entity, by_text, by_vector, by_words, ids
 
 SEARCH: Final = "SearchService.Search"
 Query = pb.Query
@@ -76,6 +76,48 @@ FINDS: Final = [
         group_by=pb.GroupBy(field="item"),
     ),
     _row("the largest top_k", _hits("e0"), top_k=10_000),
+]
+
+KEYWORDS: Final = [
+    Row(SEARCH, "by words", search(WORDS, by_words("the fox")), _hits("fox", "dog")),
+    Row(
+        SEARCH,
+        "by words of an attribute",
+        search(WORDS, by_words("dog", attribute="title")),
+        _hits("dog"),
+    ),
+    Row(
+        SEARCH,
+        "by words and vector",
+        search(WORDS, by_words("dog"), by_vector(1, 1, 0)),
+        _hits("dog", "fox"),
+    ),
+    _row("words that are not indexed", invalid("queries[0].keyword"), by_words("fox")),
+    Row(
+        SEARCH,
+        "words of an unknown attribute",
+        search(WORDS, by_words("fox", attribute="color")),
+        invalid("queries[0].attribute"),
+    ),
+    Row(
+        SEARCH,
+        "words in a vector field",
+        search(WORDS, by_words("fox", vector_field="vector")),
+        invalid("queries[0].vector_field"),
+    ),
+    Row(
+        SEARCH,
+        "words and an encoder",
+        search(WORDS, by_words("fox", encoder="encoders/x")),
+        invalid("queries[0].encoder"),
+    ),
+    _row(
+        "a vector in an attribute",
+        invalid("queries[0].attribute"),
+        by_vector(1, 0, 0, attribute="title"),
+    ),
+    _row("no words", invalid("queries[0].keyword"), by_words("")),
+    _row("too many words", invalid("queries[0].keyword"), by_words("a" * 4097)),
 ]
 
 BAD_VECTORS: Final = [
@@ -152,7 +194,6 @@ MISSING: Final = [
 ]
 
 LATER: Final = [
-    _row("keywords", later("queries[0].keyword"), Query(keyword="abc")),
     _row(
         "a structure",
         later("queries[0].structure"),
@@ -166,4 +207,4 @@ LATER: Final = [
     _row("reranking", later("rerank"), rerank=pb.Rerank(encoder="encoders/x")),
 ]
 
-ROWS: Final = [*FINDS, *BAD_VECTORS, *BAD_PAGES, *BAD_FILTERS, *MISSING, *LATER]
+ROWS: Final = [*FINDS, *KEYWORDS, *BAD_VECTORS, *BAD_PAGES, *BAD_FILTERS, *MISSING, *LATER]

@@ -238,14 +238,6 @@ REFUSED = {
         InvalidArgumentError,
         "collection.attributes[0].name",
     ),
-    "full text": (
-        collection_pb2.Collection(
-            vector_fields=[plain_field()],
-            attributes=[Attribute(name="a", type=Attribute.TYPE_STRING, full_text=True)],
-        ),
-        UnimplementedError,
-        "collection.attributes[0].full_text",
-    ),
     "a partition key": (
         collection_pb2.Collection(vector_fields=[plain_field()], partition_key="a"),
         UnimplementedError,

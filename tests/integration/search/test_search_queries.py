@@ -400,12 +400,6 @@ BAD: dict[str, tuple[search_service_pb2.Query, dict[str, Any], type[LookalikeErr
         InvalidArgumentError,
         "queries[0].source",
     ),
-    "keywords": (
-        search_service_pb2.Query(keyword="abc"),
-        {},
-        UnimplementedError,
-        "queries[0].keyword",
-    ),
     "a structure": (
         search_service_pb2.Query(structure=search_service_pb2.StructureQuery(smiles="C")),
         {},

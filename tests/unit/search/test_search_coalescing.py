@@ -40,7 +40,7 @@ class Backend:
             raise error
         return values
 
-    def coalescer(self, most: int = 64) -> Coalescer[str, float]:
+    def coalescer(self, most: int = 64) -> Coalescer[str, Vector, float]:
         return Coalescer(self.run, parallel=1, most=lambda _key: most)
 
 
@@ -49,7 +49,7 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-async def start(coalescer: Coalescer[str, float], count: int) -> list[asyncio.Task[float]]:
+async def start(coalescer: Coalescer[str, Vector, float], count: int) -> list[asyncio.Task[float]]:
     """Start searches, of which the first is under way before the others come."""
     first = asyncio.create_task(coalescer.search("k", vector(0)))
     await turn()

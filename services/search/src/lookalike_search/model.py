@@ -42,6 +42,7 @@ Vector: TypeAlias = Dense | Bits
 """One vector of either kind; tell them apart with `isinstance(vector, Bits)`."""
 
 DEFAULT_VECTOR_FIELD: Final = "vector"
+DEFAULT_ANALYZER: Final = "standard"
 
 RESERVED_ATTRIBUTES: Final = frozenset(
     {"item", "asset", "text", "source_uri", "create_time", "update_time"}
@@ -153,6 +154,24 @@ class AttributeSpec:
     """Kept in a typed column of its own, so that filters are fast."""
     nullable: bool = False
     """It may be missing."""
+    full_text: bool = False
+    """Its words are indexed for keyword queries; strings only."""
+    analyzer: str = ""
+    """How its words are told apart; empty where they are not indexed."""
+
+    @property
+    def has_column(self) -> bool:
+        """Whether it is kept in a column of its own, where its type allows that."""
+        return self.filterable or self.full_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeywordIndex:
+    """The words of one text of each entity, indexed for keyword queries."""
+
+    attribute: str = ""
+    """A full-text attribute; empty for the entities' text."""
+    analyzer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +184,25 @@ class CollectionSpec:
     create_time: datetime
     vector_fields: tuple[VectorFieldSpec, ...]
     attributes: tuple[AttributeSpec, ...] = ()
+    text_analyzer: str = ""
+    """How the words of entities' text are told apart; empty where they are not indexed."""
+
+    @property
+    def keyword_indexes(self) -> tuple[KeywordIndex, ...]:
+        """What keyword queries can look in."""
+        text = [KeywordIndex(analyzer=self.text_analyzer)] if self.text_analyzer else []
+        return (
+            *text,
+            *(
+                KeywordIndex(attribute=each.name, analyzer=each.analyzer)
+                for each in self.attributes
+                if each.full_text
+            ),
+        )
+
+    def keyword_index(self, attribute: str) -> KeywordIndex | None:
+        """Return the index of an attribute's words, or of the text's for ""; None without."""
+        return next((each for each in self.keyword_indexes if each.attribute == attribute), None)
 
     def vector_field(self, name: str) -> VectorFieldSpec | None:
         """Return the vector field of that name, or None."""
@@ -244,5 +282,5 @@ class Neighbor:
     record: EntityRecord
     score: float
     """Higher is closer, by the field's metric; see `scoring`."""
-    distance: float
-    """Lower is closer, by the field's metric."""
+    distance: float | None
+    """Lower is closer, by the field's metric; None where words were looked up."""

@@ -30,11 +30,20 @@ class EntityRef:
     entity_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Keywords:
+    """Words to look up: entities with any of them match, with more and rarer ones better."""
+
+    words: str
+    attribute: str = ""
+    """The full-text attribute to look in; empty for the entities' text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """One thing to look for."""
 
-    source: Content | Vector | EntityRef
+    source: Content | Vector | EntityRef | Keywords
     vector_field: str = ""
     """May be empty where there is only one."""
     weight: float = 1.0

@@ -38,6 +38,9 @@ class Capabilities:
     vector_kinds: frozenset[VectorKind]
     index_types: frozenset[IndexType]
     max_vector_fields: int
+    """Vector fields of a collection, its keyword indexes counted in."""
+    analyzers: frozenset[str]
+    """Ways to tell words apart for keyword queries; none where it knows no keyword queries."""
     max_window: int
     """Hits that one search may return."""
 
@@ -146,4 +149,23 @@ class VectorStore(Protocol):
         params: Mapping[str, float],
     ) -> list[Neighbor]:
         """Return the `limit` nearest entities, by falling score and then by id."""
+        ...
+
+    async def keyword_search(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        attribute: str,
+        words: str,
+        *,
+        limit: int,
+        where: CheckedExpression | None = None,
+        projection: Projection,
+        freshness: Freshness,
+    ) -> list[Neighbor]:
+        """Return the `limit` best matches of any of the words, by falling score and then by id.
+
+        They are looked up in a full-text attribute, or with "" in the entities' text. Scores are
+        BM25's, more than 0.
+        """
         ...

@@ -19,6 +19,7 @@ from lookalike_common.errors import (
 )
 from lookalike_search.attributes import check_attribute_name
 from lookalike_search.catalog import Catalog
+from lookalike_search.commands.keyword_indexes import check_keyword_indexes
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderFacts, EncoderPort
 from lookalike_search.model import (
@@ -80,6 +81,8 @@ class CollectionDraft:
     attributes: tuple[AttributeSpec, ...] = ()
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    text_analyzer: str = ""
+    """How the words of entities' text are told apart; empty where they are not indexed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,9 @@ class Collections:
                 f"{capabilities.max_vector_fields} vector field(s) in a collection at most",
                 field="collection.vector_fields",
             )
+        check_keyword_indexes(
+            draft.text_analyzer, draft.attributes, capabilities, vector_fields=len(names)
+        )
         fields = await together(
             [
                 self._bind(name, each, f"collection.vector_fields[{index}]")
@@ -134,6 +140,7 @@ class Collections:
                 create_time=now,
                 vector_fields=tuple(fields),
                 attributes=draft.attributes,
+                text_analyzer=draft.text_analyzer,
             ),
             CollectionSettings(
                 revision=0, update_time=now, description=draft.description, labels=draft.labels
@@ -219,11 +226,11 @@ def _check_attributes(attributes: Sequence[AttributeSpec]) -> None:
         if each.name in seen:
             raise InvalidArgumentError(f"{each.name} is declared twice", field=at)
         seen.add(each.name)
-    columns = sum(each.filterable and each.type in _COLUMN_TYPES for each in attributes)
+    columns = sum(each.has_column and each.type in _COLUMN_TYPES for each in attributes)
     if columns > MAX_FILTERABLE:
         raise LimitExceededError(
-            f"{columns} attributes are filterable, {MAX_FILTERABLE} can be; filters on the others "
-            "work too, but slower",
+            f"{columns} attributes are filterable or full texts, {MAX_FILTERABLE} can be; filters "
+            "on the others work too, but slower",
             field="collection.attributes",
         )
 

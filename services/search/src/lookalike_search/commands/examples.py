@@ -1,4 +1,7 @@
-"""Makes a vector of each query of a search: encodes, checks, or reads a stored entity's."""
+"""Makes of each query of a search what the store looks for: words, or a vector.
+
+A vector comes from the caller, from the encoder, or from a stored entity.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from lookalike_search.model import (
     Vector,
     VectorFieldSpec,
 )
-from lookalike_search.queries import EntityRef, Query
+from lookalike_search.queries import EntityRef, Keywords, Query
 from lookalike_search.store import Freshness, VectorStore
 from lookalike_search.vectors import check_vector
 
@@ -36,6 +39,15 @@ class Example:
     vector: Vector
     excluded: str = ""
     """Id of the entity whose vector it is, in the collection that is searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A query's words, and where to look them up; it excludes nothing."""
+
+    attribute: str
+    words: str
+    excluded: str = ""
 
 
 class Examples:
@@ -52,7 +64,7 @@ class Examples:
         collection: StoredCollection,
         queries: Sequence[Query],
         freshness: Freshness,
-    ) -> list[Example]:
+    ) -> list[Example | Lookup]:
         """Return one example a query, in their order; errors are at `queries[i]`."""
         return await together(
             [
@@ -68,8 +80,10 @@ class Examples:
         query: Query,
         freshness: Freshness,
         at: str,
-    ) -> Example:
+    ) -> Example | Lookup:
         try:
+            if isinstance(query.source, Keywords):
+                return _lookup(query, query.source, collection.spec)
             field = choose_field(query.vector_field, collection.spec)
             match query.source:
                 case Content():
@@ -136,6 +150,22 @@ class Examples:
             )
         vector = check_vector(found[ref.entity_id].vectors[source.name], field, "entity")
         return Example(field, vector, ref.entity_id if own else "")
+
+
+def _lookup(query: Query, keywords: Keywords, spec: CollectionSpec) -> Lookup:
+    for name in ("vector_field", "encoder"):
+        if getattr(query, name):
+            raise InvalidArgumentError("is of no use: words are not encoded", field=name)
+    if spec.keyword_index(keywords.attribute) is None:
+        if keywords.attribute:
+            raise InvalidArgumentError(
+                f"the collection has no full-text attribute {keywords.attribute}", field="attribute"
+            )
+        raise InvalidArgumentError(
+            "the collection has no text_index: name a full-text attribute, or create it with one",
+            field="keyword",
+        )
+    return Lookup(keywords.attribute, keywords.words)
 
 
 def choose_field(name: str, spec: CollectionSpec) -> VectorFieldSpec:

@@ -1,7 +1,7 @@
 """Finds the entities closest to one query, or to several that are fused.
 
-    resolve the collection → make a vector of each query → search with each → drop what is too
-    far → fuse → group, or cut the page → read what the page shows
+    resolve the collection → make a vector of each query, or find its words → search with each →
+    drop what is too far → fuse → group, or cut the page → read what the page shows
 
 Pages are cut here, from a list sorted by score and then by id, out of a window that never ends
 between equal scores; the index's effort is fixed by the first page and travels in the token. So
@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Final
 
 from lookalike_search.catalog import Catalog
-from lookalike_search.commands.examples import Example, Examples
+from lookalike_search.commands.examples import Example, Examples, Lookup
 from lookalike_search.commands.plan import Plan, make_plan
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderPort
@@ -102,7 +102,7 @@ class Searching:
             timings=watch.timings(),
         )
 
-    async def _find(self, tenant: str, plan: Plan, examples: Sequence[Example]) -> _Found:
+    async def _find(self, tenant: str, plan: Plan, examples: Sequence[Example | Lookup]) -> _Found:
         """Search with a window that grows until it decides about the page."""
         most = self._store.capabilities.max_window
         excluding = any(each.excluded for each in examples)
@@ -124,8 +124,19 @@ class Searching:
             limit = min(most, limit * _GROWTH)
 
     async def _search_one(
-        self, tenant: str, plan: Plan, example: Example, limit: int
+        self, tenant: str, plan: Plan, example: Example | Lookup, limit: int
     ) -> list[Neighbor]:
+        if isinstance(example, Lookup):
+            return await self._store.keyword_search(
+                tenant,
+                plan.collection,
+                example.attribute,
+                example.words,
+                limit=limit,
+                where=plan.where,
+                projection=plan.projection,
+                freshness=plan.freshness,
+            )
         return await self._store.search(
             tenant,
             plan.collection,
@@ -163,7 +174,7 @@ class Searching:
 
 
 def _merge(
-    plan: Plan, examples: Sequence[Example], answers: Sequence[Sequence[Neighbor]]
+    plan: Plan, examples: Sequence[Example | Lookup], answers: Sequence[Sequence[Neighbor]]
 ) -> tuple[list[Hit], float | None]:
     """Return one list of what is near enough, and the best score of anything."""
     excluded = {each.excluded for each in examples if each.excluded}

@@ -16,8 +16,10 @@ from lookalike_search.commands.collections import (
 from lookalike_search.convert.values import to_timestamp
 from lookalike_search.convert.vectors import KINDS, METRICS
 from lookalike_search.model import (
+    DEFAULT_ANALYZER,
     AttributeSpec,
     AttributeType,
+    CollectionSpec,
     IndexSpec,
     IndexType,
     VectorFieldSpec,
@@ -61,6 +63,7 @@ def from_create(request: collection_service_pb2.CreateCollectionRequest) -> Coll
         labels=dict(message.labels),
         vector_fields=tuple(_from_field(each) for each in message.vector_fields),
         attributes=tuple(_from_attribute(each) for each in message.attributes),
+        text_analyzer=_text_analyzer(message),
     )
 
 
@@ -80,7 +83,20 @@ def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collecti
         create_time=to_timestamp(spec.create_time),
         update_time=to_timestamp(settings.update_time),
         etag=view.collection.etag,
+        text_index=_text_index(spec),
     )
+
+
+def _text_analyzer(message: collection_pb2.Collection) -> str:
+    if not message.HasField("text_index"):
+        return ""
+    return message.text_index.analyzer or DEFAULT_ANALYZER
+
+
+def _text_index(spec: CollectionSpec) -> collection_pb2.TextIndex | None:
+    if not spec.text_analyzer:
+        return None
+    return collection_pb2.TextIndex(analyzer=spec.text_analyzer)
 
 
 def _refuse_unbuilt(message: collection_pb2.Collection) -> None:
@@ -91,9 +107,6 @@ def _refuse_unbuilt(message: collection_pb2.Collection) -> None:
     }
     for index, field in enumerate(message.vector_fields):
         asked[f"vector_fields[{index}].source_attribute"] = bool(field.source_attribute)
-    for index, attribute in enumerate(message.attributes):
-        asked[f"attributes[{index}].full_text"] = attribute.full_text
-        asked[f"attributes[{index}].analyzer"] = bool(attribute.analyzer)
     for path, wanted in asked.items():
         if wanted:
             raise UnimplementedError("is not built yet", field=f"collection.{path}")
@@ -133,6 +146,8 @@ def _from_attribute(message: collection_pb2.AttributeField) -> AttributeSpec:
         type=_TYPES[message.type],
         filterable=message.filterable,
         nullable=message.nullable,
+        full_text=message.full_text,
+        analyzer=message.analyzer or (DEFAULT_ANALYZER if message.full_text else ""),
     )
 
 
@@ -142,4 +157,6 @@ def _to_attribute(spec: AttributeSpec) -> collection_pb2.AttributeField:
         type=_Attribute.Type.ValueType(_TYPE_NUMBERS[spec.type]),
         filterable=spec.filterable,
         nullable=spec.nullable,
+        full_text=spec.full_text,
+        analyzer=spec.analyzer,
     )

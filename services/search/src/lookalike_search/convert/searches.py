@@ -22,6 +22,7 @@ from lookalike_search.model import Consistency, Vector
 from lookalike_search.queries import (
     DEFAULT_TOP_K,
     EntityRef,
+    Keywords,
     Query,
     SearchOrder,
     SearchResult,
@@ -101,7 +102,11 @@ def _from_query(message: search_service_pb2.Query, at: str) -> Query:
     )
 
 
-def _from_source(message: search_service_pb2.Query, at: str) -> Content | Vector | EntityRef:
+def _from_source(
+    message: search_service_pb2.Query, at: str
+) -> Content | Vector | EntityRef | Keywords:
+    if message.attribute and not message.HasField("keyword"):
+        raise InvalidArgumentError("only keyword queries look in it", field=f"{at}.attribute")
     match message.WhichOneof("source"):
         case "content":
             return from_content(message.content, f"{at}.content")
@@ -111,6 +116,8 @@ def _from_source(message: search_service_pb2.Query, at: str) -> Content | Vector
             return EntityRef(
                 *parse_name(message.entity, "collections", "entities", field=f"{at}.entity")
             )
+        case "keyword":
+            return Keywords(message.keyword, message.attribute)
         case None:
             raise InvalidArgumentError("has nothing to look for", field=at)
         case other:

@@ -90,9 +90,9 @@ def entity_columns(
 ) -> Columns:
     """Return the columns of our own data model for a collection with these attributes.
 
-    Declared filterable scalars have a never-null column `f_<name>`; whether an entity has a value
-    is told by the key in `document`. `item` and `text` have columns, the other built-in fields are
-    keys of `system`.
+    Declared filterable scalars and full texts have a never-null column `f_<name>`; whether an
+    entity has a value is told by the key in `document`. `item` and `text` have columns, the other
+    built-in fields are keys of `system`.
     """
     specs = list(attributes)
     times = {name: json_path(system, name) for name in ("create_time", "update_time")}
@@ -104,7 +104,7 @@ def entity_columns(
         typed={
             each.name: _typed_column(each, document)
             for each in specs
-            if each.filterable and each.type not in _NEVER_TYPED
+            if each.has_column and each.type not in _NEVER_TYPED
         },
         required=frozenset(each.name for each in specs if not each.nullable),
         document=document,
@@ -112,7 +112,7 @@ def entity_columns(
 
 
 def column_name(attribute: str) -> str:
-    """Return the name of a declared filterable attribute's own column."""
+    """Return the name of a declared attribute's own column."""
     return f"f_{attribute}"
 
 

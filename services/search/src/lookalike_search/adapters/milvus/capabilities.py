@@ -13,6 +13,7 @@ from lookalike_search.store import Capabilities
 _LITE: Final = re.compile(r"milvus[_-]lite-(.+)")
 _SERVER: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?.*")
 _MAX_WINDOW: Final = 16_384
+_ANALYZERS: Final = frozenset({"standard", "english", "chinese"})
 _FLUSH_ROWS: Final = 256
 _FLUSH_IDLE: Final = timedelta(milliseconds=200)
 
@@ -43,6 +44,7 @@ def dialect_of(version: str) -> Dialect:
                     {IndexType.FLAT, IndexType.HNSW, IndexType.IVF_FLAT, IndexType.IVF_SQ8}
                 ),
                 max_vector_fields=8,
+                analyzers=frozenset({"standard"}),
                 max_window=_MAX_WINDOW,
             ),
             # Lite looks at every row whatever the index: exact search is its fastest as well.
@@ -50,14 +52,16 @@ def dialect_of(version: str) -> Dialect:
             flush_rows=_FLUSH_ROWS,
         )
     server = _SERVER.fullmatch(version)
-    major, minor = (int(server[1]), int(server[2])) if server else (0, 0)
+    version_pair = major, minor = (int(server[1]), int(server[2])) if server else (0, 0)
     return Dialect(
         capabilities=Capabilities(
             backend=f"milvus-{major}.{minor}",
             version=version,
             vector_kinds=frozenset({VectorKind.DENSE}),
             index_types=frozenset(IndexType) - {IndexType.AUTO},
-            max_vector_fields=1 if (major, minor) < (2, 4) else 4,
+            max_vector_fields=1 if version_pair < (2, 4) else 4,
+            # Verified on Lite only: no server of 2.5 or later was at hand.
+            analyzers=_ANALYZERS if version_pair >= (2, 5) else frozenset(),
             max_window=_MAX_WINDOW,
         ),
         automatic_index=IndexType.HNSW,

@@ -16,7 +16,7 @@ import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from lookalike_common.context import current_context
 from lookalike_common.errors import (
@@ -26,13 +26,22 @@ from lookalike_common.errors import (
     NotFoundError,
     OverloadedError,
 )
-from lookalike_search.model import Vector
+
+
+class Measured(Protocol):
+    """What is asked: a vector, or words."""
+
+    @property
+    def nbytes(self) -> int:
+        """What it adds to a request."""
+
 
 Key = TypeVar("Key", bound=Hashable)
+Question = TypeVar("Question", bound=Measured)
 Answer = TypeVar("Answer")
 
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""Of one request's vectors."""
+"""Of one request's questions."""
 
 _OF_ALL: Final = (
     BackendUnavailableError,
@@ -40,35 +49,35 @@ _OF_ALL: Final = (
     NotFoundError,
     OverloadedError,
 )
-"""Failures that are not one vector's fault."""
+"""Failures that are not one question's fault."""
 
 
 @dataclass(slots=True, eq=False)
-class _Waiter(Generic[Answer]):
-    vector: Vector
+class _Waiter(Generic[Question, Answer]):
+    question: Question
     answer: asyncio.Future[Answer]
 
 
 @dataclass(slots=True)
-class _Lane(Generic[Answer]):
+class _Lane(Generic[Question, Answer]):
     """The searches that ask alike."""
 
-    waiting: deque[_Waiter[Answer]] = field(default_factory=deque)
+    waiting: deque[_Waiter[Question, Answer]] = field(default_factory=deque)
     running: set[asyncio.Task[None]] = field(default_factory=set)
     starting: bool = False
     """What waits goes off at the end of this turn of the event loop."""
 
 
-class Coalescer(Generic[Key, Answer]):
+class Coalescer(Generic[Key, Question, Answer]):
     """Runs searches together where their keys are the same.
 
-    `run(key, vectors)` returns one answer a vector, in their order; at most `parallel` of one key
-    run at once, each with at most `most(key)` vectors.
+    `run(key, questions)` returns one answer a question, in their order; at most `parallel` of one
+    key run at once, each with at most `most(key)` questions.
     """
 
     def __init__(
         self,
-        run: Callable[[Key, Sequence[Vector]], Awaitable[Sequence[Answer]]],
+        run: Callable[[Key, Sequence[Question]], Awaitable[Sequence[Answer]]],
         *,
         parallel: int,
         most: Callable[[Key], int],
@@ -76,13 +85,13 @@ class Coalescer(Generic[Key, Answer]):
         self._run = run
         self._parallel = parallel
         self._most = most
-        self._lanes: dict[Key, _Lane[Answer]] = {}
+        self._lanes: dict[Key, _Lane[Question, Answer]] = {}
 
-    async def search(self, key: Key, vector: Vector) -> Answer:
-        """Return the answer for one vector; ends with the caller's own deadline."""
+    async def search(self, key: Key, question: Question) -> Answer:
+        """Return the answer to one question; ends with the caller's own deadline."""
         lane = self._lanes.setdefault(key, _Lane())
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(vector, loop.create_future())
+        waiter = _Waiter(question, loop.create_future())
         lane.waiting.append(waiter)
         if not lane.starting and len(lane.running) < self._parallel:
             lane.starting = True
@@ -103,7 +112,7 @@ class Coalescer(Generic[Key, Answer]):
         if running:
             await asyncio.wait(running)
 
-    def _start(self, key: Key, lane: _Lane[Answer]) -> None:
+    def _start(self, key: Key, lane: _Lane[Question, Answer]) -> None:
         """Send off what waits; in no caller's context, whose deadline would be everybody's."""
         lane.starting = False
         if len(lane.running) >= self._parallel:
@@ -130,10 +139,10 @@ class Coalescer(Generic[Key, Answer]):
             each.answer.add_done_callback(left)
         task.add_done_callback(done)
 
-    async def _answer(self, key: Key, batch: Sequence[_Waiter[Answer]]) -> None:
+    async def _answer(self, key: Key, batch: Sequence[_Waiter[Question, Answer]]) -> None:
         """Run a batch, and its halves if it fails."""
         try:
-            answers = await self._run(key, [each.vector for each in batch])
+            answers = await self._run(key, [each.question for each in batch])
             _check_count(len(answers), len(batch))
         except Exception as error:  # noqa: BLE001 - each caller gets it
             if len(batch) > 1 and not isinstance(error, _OF_ALL):
@@ -155,15 +164,15 @@ def _check_count(answers: int, searches: int) -> None:
         raise InternalError(f"{answers} answers for {searches} searches")
 
 
-def _take(waiting: deque[_Waiter[Answer]], most: int) -> list[_Waiter[Answer]]:
+def _take(waiting: deque[_Waiter[Question, Answer]], most: int) -> list[_Waiter[Question, Answer]]:
     """Take as many as one request carries, leaving out those whose caller left."""
-    batch: list[_Waiter[Answer]] = []
+    batch: list[_Waiter[Question, Answer]] = []
     size = 0
     while waiting and len(batch) < most:
         if waiting[0].answer.done():
             waiting.popleft()
             continue
-        size += waiting[0].vector.nbytes
+        size += waiting[0].question.nbytes
         if batch and size > MAX_BYTES:
             break
         batch.append(waiting.popleft())

@@ -37,6 +37,7 @@ def encode_facts(spec: CollectionSpec, settings: CollectionSettings) -> str:
         "create_time": format_timestamp(spec.create_time),
         "vector_fields": [_field_to_json(each) for each in spec.vector_fields],
         "attributes": [_attribute_to_json(each) for each in spec.attributes],
+        "text_analyzer": spec.text_analyzer,
         "settings": _settings_to_json(settings),
     }
     return canonical_json(facts).decode()
@@ -53,6 +54,7 @@ def decode_facts(text: str) -> tuple[CollectionSpec, CollectionSettings]:
         create_time=datetime.fromisoformat(facts["create_time"]),
         vector_fields=tuple(_field_from_json(each) for each in facts["vector_fields"]),
         attributes=tuple(_attribute_from_json(each) for each in facts["attributes"]),
+        text_analyzer=facts.get("text_analyzer", ""),
     )
     return spec, _settings_from_json(facts["settings"])
 
@@ -101,6 +103,8 @@ def _attribute_to_json(spec: AttributeSpec) -> dict[str, object]:
         "type": spec.type,
         "filterable": spec.filterable,
         "nullable": spec.nullable,
+        "full_text": spec.full_text,
+        "analyzer": spec.analyzer,
     }
 
 
@@ -110,6 +114,8 @@ def _attribute_from_json(facts: Mapping[str, Any]) -> AttributeSpec:  # JSON, ch
         type=AttributeType(facts["type"]),
         filterable=facts["filterable"],
         nullable=facts["nullable"],
+        full_text=facts.get("full_text", False),
+        analyzer=facts.get("analyzer", ""),
     )
 
 

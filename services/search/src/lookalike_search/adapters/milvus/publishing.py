@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -47,11 +47,10 @@ from lookalike_search.adapters.milvus.names import (
     revision_name,
 )
 from lookalike_search.adapters.milvus.schema import (
+    column_indexes,
     entity_schema,
-    index_params,
     key_values,
     revision_schema,
-    vector_column,
 )
 from lookalike_search.catalog import COLLECTION
 from lookalike_search.concurrency import together
@@ -86,9 +85,8 @@ class Publishing:
             raise _taken(spec.id)
         storage = await self._build(tenant, spec, settings)
         try:
-            for field in spec.vector_fields:
-                params = index_params(field, dialect.automatic_index)
-                await self._create_index(tenant, storage, vector_column(field.name), params)
+            for column, params in column_indexes(spec, dialect.automatic_index).items():
+                await self._create_index(tenant, storage, column, params)
             await self.load(tenant, storage)
             await self._claim(tenant, spec.id, storage)
         except (LookalikeError, MilvusFailure):
@@ -241,7 +239,7 @@ class Publishing:
         return all(_property(answer, key) == value for key, value in properties.items())
 
     async def _create_index(
-        self, tenant: str, storage: str, column: str, params: dict[str, object]
+        self, tenant: str, storage: str, column: str, params: Mapping[str, object]
     ) -> None:
         request = milvus_pb2.CreateIndexRequest(
             collection_name=storage, field_name=column, extra_params=key_values(params)

@@ -6,8 +6,9 @@
 | `item`, `hash`, `text` | texts |
 | `sys` | JSON: asset, segment, source, generations, times |
 | `attrs` | JSON: the truth of all attributes; no nulls, missing is missing |
-| `f_<name>` | a declared filterable attribute, typed and never null, to make filters fast |
+| `f_<name>` | a declared filterable or full-text attribute, typed and never null |
 | `v_<name>` | a vector field |
+| `k_<name>` | the words of a full-text attribute, or of `text`; Milvus makes it by BM25 |
 
 There is no dynamic field: what a caller writes never becomes a column.
 """
@@ -27,6 +28,7 @@ from lookalike_search.model import (
     CollectionSpec,
     IndexSpec,
     IndexType,
+    KeywordIndex,
     Metric,
     VectorFieldSpec,
 )
@@ -61,14 +63,27 @@ METRIC_NAMES: Final[Mapping[Metric, str]] = {
 _HNSW: Final[Mapping[str, float]] = {"M": 16, "efConstruction": 200}
 
 
+_BM25: Final[Mapping[str, object]] = {
+    "index_type": "SPARSE_INVERTED_INDEX",
+    "metric_type": "BM25",
+    "params": {"bm25_k1": 1.2, "bm25_b": 0.75},
+}
+"""How words are indexed; said in full, because the defaults of backends differ."""
+
+
 def vector_column(name: str) -> str:
     """Return the name of a vector field's column."""
     return f"v_{name}"
 
 
+def keyword_column(attribute: str) -> str:
+    """Return the name of the column with the words of an attribute, or with "" of the text."""
+    return f"k_{attribute or TEXT}"
+
+
 def typed_attributes(spec: CollectionSpec) -> list[AttributeSpec]:
     """Return the attributes that have a column of their own."""
-    return [each for each in spec.attributes if each.filterable and each.type in COLUMN_TYPES]
+    return [each for each in spec.attributes if each.has_column and each.type in COLUMN_TYPES]
 
 
 def entity_schema(name: str, spec: CollectionSpec) -> bytes:
@@ -77,13 +92,14 @@ def entity_schema(name: str, spec: CollectionSpec) -> bytes:
         _varchar(ID, _ID_BYTES, primary=True),
         _varchar(ITEM, _ITEM_BYTES),
         _varchar(HASH, _HASH_BYTES),
-        _varchar(TEXT, _TEXT_BYTES),
+        _varchar(TEXT, _TEXT_BYTES, analyzer=spec.text_analyzer),
         schema_pb2.FieldSchema(name=SYSTEM, data_type=schema_pb2.JSON),
         schema_pb2.FieldSchema(name=ATTRIBUTES, data_type=schema_pb2.JSON),
         *(_typed(each) for each in typed_attributes(spec)),
         *(_vector(vector_column(each.name), each.dimensions) for each in spec.vector_fields),
+        *(_words(each) for each in spec.keyword_indexes),
     ]
-    return _schema(name, fields)
+    return _schema(name, fields, [_bm25(each) for each in spec.keyword_indexes])
 
 
 def revision_schema(name: str) -> bytes:
@@ -97,6 +113,14 @@ def key_values(pairs: Mapping[str, object]) -> list[common_pb2.KeyValuePair]:
         common_pb2.KeyValuePair(key=key, value=value if isinstance(value, str) else _json(value))
         for key, value in pairs.items()
     ]
+
+
+def column_indexes(spec: CollectionSpec, automatic: IndexType) -> dict[str, Mapping[str, object]]:
+    """Return how each column is indexed that has to be, in Milvus's words."""
+    vectors = {
+        vector_column(each.name): index_params(each, automatic) for each in spec.vector_fields
+    }
+    return vectors | {keyword_column(each.attribute): _BM25 for each in spec.keyword_indexes}
 
 
 def index_params(field: VectorFieldSpec, automatic: IndexType) -> dict[str, object]:
@@ -122,23 +146,52 @@ def _lists(kind: IndexType) -> Mapping[str, float]:
     return {"nlist": 128} if kind in clustered else {}
 
 
-def _schema(name: str, fields: Iterable[schema_pb2.FieldSchema]) -> bytes:
-    return bytes(schema_pb2.CollectionSchema(name=name, fields=fields).SerializeToString())
+def _schema(
+    name: str,
+    fields: Iterable[schema_pb2.FieldSchema],
+    functions: Iterable[schema_pb2.FunctionSchema] = (),
+) -> bytes:
+    schema = schema_pb2.CollectionSchema(name=name, fields=fields, functions=functions)
+    return bytes(schema.SerializeToString())
 
 
-def _varchar(name: str, max_bytes: int, *, primary: bool = False) -> schema_pb2.FieldSchema:
+def _varchar(
+    name: str, max_bytes: int, *, primary: bool = False, analyzer: str = ""
+) -> schema_pb2.FieldSchema:
+    params: dict[str, object] = {"max_length": max_bytes}
+    if analyzer:
+        params |= {"enable_analyzer": True, "analyzer_params": {"type": analyzer}}
     return schema_pb2.FieldSchema(
         name=name,
         data_type=schema_pb2.VarChar,
         is_primary_key=primary,
-        type_params=key_values({"max_length": max_bytes}),
+        type_params=key_values(params),
+    )
+
+
+def _words(index: KeywordIndex) -> schema_pb2.FieldSchema:
+    return schema_pb2.FieldSchema(
+        name=keyword_column(index.attribute),
+        data_type=schema_pb2.SparseFloatVector,
+        is_function_output=True,
+    )
+
+
+def _bm25(index: KeywordIndex) -> schema_pb2.FunctionSchema:
+    """Return the function that makes a column of words from that of the text."""
+    output = keyword_column(index.attribute)
+    return schema_pb2.FunctionSchema(
+        name=f"bm25_{output}",
+        type=schema_pb2.BM25,
+        input_field_names=[column_name(index.attribute) if index.attribute else TEXT],
+        output_field_names=[output],
     )
 
 
 def _typed(attribute: AttributeSpec) -> schema_pb2.FieldSchema:
     kind = COLUMN_TYPES[attribute.type]
     if kind == schema_pb2.VarChar:
-        return _varchar(column_name(attribute.name), _TEXT_BYTES)
+        return _varchar(column_name(attribute.name), _TEXT_BYTES, analyzer=attribute.analyzer)
     return schema_pb2.FieldSchema(name=column_name(attribute.name), data_type=kind)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -45,8 +47,33 @@ class Ask:
     @property
     def most_together(self) -> int:
         """How many vectors one request may carry: its answer must stay within bounds."""
-        record = _RECORD_BYTES + 4 * self.dimensions * len(self.projection.vectors)
-        return max(1, min(_MAX_VECTORS, _MAX_BYTES // (record * self.limit)))
+        return most_together(self.limit, 4 * self.dimensions * len(self.projection.vectors))
+
+
+def most_together(limit: int, vector_bytes: int) -> int:
+    """Return how many questions one request may carry, each with `limit` records as answer."""
+    record = _RECORD_BYTES + vector_bytes
+    return max(1, min(_MAX_VECTORS, _MAX_BYTES // (record * limit)))
+
+
+class Scope(Protocol):
+    """What a search looks at and returns, whatever it looks for."""
+
+    @property
+    def storage(self) -> str:
+        """The physical collection."""
+
+    @property
+    def expression(self) -> str:
+        """The filter; empty for everything."""
+
+    @property
+    def projection(self) -> Projection:
+        """What comes back of each hit."""
+
+    @property
+    def freshness(self) -> Freshness:
+        """How fresh it must be."""
 
 
 class Read(Protocol):
@@ -65,19 +92,15 @@ class Searches:
     async def run(self, ask: Ask, vectors: Sequence[Vector]) -> list[list[Neighbor]]:
         """Return the neighbours of each vector, by falling score and then by id."""
         answer = await self._read(ask.tenant, ask.storage, "Search", _request(ask, vectors))
-        if len(answer.results.scores) <= _OFF_LOOP:
-            return list(_answers(ask, answer.results))
-        return await asyncio.to_thread(lambda: list(_answers(ask, answer.results)))
+        return await read_answers(answer.results, ask.projection, functools.partial(_neighbor, ask))
 
 
 def _request(ask: Ask, vectors: Sequence[Vector]) -> milvus_pb2.SearchRequest:
-    level, timestamp = milvus_consistency(ask.freshness)
     placeholder = common_pb2.PlaceholderValue(
         tag="$0",
         type=common_pb2.FloatVector,
         values=[vector_bytes(each) for each in vectors],
     )
-    group = common_pb2.PlaceholderGroup(placeholders=[placeholder])
     params = {
         "anns_field": vector_column(ask.field),
         "topk": ask.limit,
@@ -85,32 +108,47 @@ def _request(ask: Ask, vectors: Sequence[Vector]) -> milvus_pb2.SearchRequest:
         "round_decimal": -1,
         "params": dict(ask.params),
     }
+    return search_request(ask, placeholder, params)
+
+
+def search_request(
+    scope: Scope, placeholder: common_pb2.PlaceholderValue, params: Mapping[str, object]
+) -> milvus_pb2.SearchRequest:
+    """Return the request for what the placeholder holds, of whatever kind."""
+    level, timestamp = milvus_consistency(scope.freshness)
+    group = common_pb2.PlaceholderGroup(placeholders=[placeholder])
     return milvus_pb2.SearchRequest(
-        collection_name=ask.storage,
-        dsl=ask.expression,
+        collection_name=scope.storage,
+        dsl=scope.expression,
         dsl_type=common_pb2.BoolExprV1,
         placeholder_group=group.SerializeToString(),
-        output_fields=output_columns(ask.projection),
+        output_fields=output_columns(scope.projection),
         search_params=key_values(params),
-        nq=len(vectors),
+        nq=len(placeholder.values),
         consistency_level=level,
         guarantee_timestamp=timestamp,
         use_default_consistency=False,
     )
 
 
-def _answers(ask: Ask, results: Message) -> Iterator[list[Neighbor]]:
-    ids = list(results.ids.str_id.data)
-    records = from_columns(ids, results.fields_data, ask.projection)
-    neighbors = [
-        _neighbor(ask, record, float(raw))
-        for record, raw in zip(records, results.scores, strict=True)
-    ]
-    start = 0
-    for count in results.topks:
-        some = neighbors[start : start + count]
-        yield sorted(some, key=lambda each: (-each.score, each.record.id))
-        start += count
+async def read_answers(
+    results: Message, projection: Projection, neighbor: Callable[[EntityRecord, float], Neighbor]
+) -> list[list[Neighbor]]:
+    """Return each question's neighbours, by falling score and then by id.
+
+    `neighbor` makes one of a record and Milvus's own number for it.
+    """
+
+    def read() -> list[list[Neighbor]]:
+        ids = list(results.ids.str_id.data)
+        records = from_columns(ids, results.fields_data, projection)
+        found = map(neighbor, records, map(float, results.scores))
+        return [
+            sorted(itertools.islice(found, count), key=lambda each: (-each.score, each.record.id))
+            for count in results.topks
+        ]
+
+    return await asyncio.to_thread(read) if len(results.scores) > _OFF_LOOP else read()
 
 
 def _neighbor(ask: Ask, record: EntityRecord, raw: float) -> Neighbor:

@@ -19,6 +19,7 @@ from lookalike_search.adapters.milvus.coalescing import Coalescer
 from lookalike_search.adapters.milvus.connection import Message, MilvusConnection
 from lookalike_search.adapters.milvus.consistency import milvus_consistency
 from lookalike_search.adapters.milvus.failures import MilvusFailure, unavailable
+from lookalike_search.adapters.milvus.keywords import Keywords, Lookup
 from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE, tenant_of
 from lookalike_search.adapters.milvus.publishing import Publishing
 from lookalike_search.adapters.milvus.rows import (
@@ -99,6 +100,7 @@ class MilvusStore:
         self._coalescer = Coalescer(
             Searches(self._read).run, parallel=_PARALLEL, most=lambda ask: ask.most_together
         )
+        self._keywords = Keywords(self._read)
         self._dialect: Dialect | None = None
         self._tidying: asyncio.Task[None] | None = None
 
@@ -116,6 +118,7 @@ class MilvusStore:
             self._tidying.cancel()
             await asyncio.wait((self._tidying,))
         await self._coalescer.close()
+        await self._keywords.close()
         await self._writers.close()
         await self._connection.close()
 
@@ -302,6 +305,36 @@ class MilvusStore:
             params=tuple(sorted(effort.items())),
         )
         return await self._coalescer.search(ask, vector)
+
+    @_translated
+    async def keyword_search(
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        attribute: str,
+        words: str,
+        *,
+        limit: int,
+        where: CheckedExpression | None = None,
+        projection: Projection,
+        freshness: Freshness,
+    ) -> list[Neighbor]:
+        """See `VectorStore`."""
+        lookup = Lookup(
+            tenant=tenant,
+            storage=collection.storage,
+            attribute=attribute,
+            expression=_rendered(where, collection),
+            limit=limit,
+            projection=projection,
+            freshness=freshness,
+            vector_bytes=sum(
+                4 * each.dimensions
+                for each in collection.spec.vector_fields
+                if each.name in projection.vectors
+            ),
+        )
+        return await self._keywords.search(lookup, words)
 
     async def _query(
         self,
