@@ -25,6 +25,7 @@ from lookalike_search.encoding import EncoderPort
 from lookalike_search.fusion import Hit, fuse, single
 from lookalike_search.grouping import HitGroup, group_hits
 from lookalike_search.model import Neighbor
+from lookalike_search.output import OutputMask
 from lookalike_search.queries import Query, SearchOrder, SearchResult
 from lookalike_search.store import VectorStore
 
@@ -92,7 +93,7 @@ class Searching:
                 hits, groups = await self._complete(tenant, plan, hits, groups)
         listed = found.hits if plan.order.group_by is None else found.groups
         return SearchResult(
-            hits=tuple(replace(each, record=plan.mask.apply(each.record)) for each in hits),
+            hits=tuple(_masked(each, plan.mask) for each in hits),
             groups=tuple(groups),
             offset=plan.offset,
             next_page_token=plan.next_token(len(listed)),
@@ -188,6 +189,11 @@ def _merge(
     if len(near) == 1:
         return single(near[0]), best
     return fuse(near, [each.weight for each in queries], plan.order.fusion), best
+
+
+def _masked(hit: Hit, mask: OutputMask) -> Hit:
+    record = mask.apply(hit.record)
+    return hit if record is hit.record else replace(hit, record=record)
 
 
 def _is_wanted(neighbor: Neighbor, query: Query) -> bool:

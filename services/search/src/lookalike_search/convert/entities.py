@@ -16,9 +16,9 @@ from lookalike_search.convert.values import (
     from_content,
     from_segment,
     from_struct,
+    put_struct,
+    put_timestamp,
     to_segment,
-    to_struct,
-    to_timestamp,
 )
 from lookalike_search.convert.vectors import from_vector, to_vector
 from lookalike_search.model import EntityRecord, Outcome
@@ -71,25 +71,38 @@ def to_entity(
     record: EntityRecord, collection_id: str, vector_format: vector_pb2.VectorFormat.ValueType
 ) -> entity_pb2.Entity:
     """Return an entity under the name of the collection that the caller used."""
-    message = entity_pb2.Entity(
-        name=entity_name(collection_id, record.id),
-        item=record.item,
-        asset=_ASSET + record.asset if record.asset else "",
-        text=record.text,
-        vectors={name: to_vector(vector, vector_format) for name, vector in record.vectors.items()},
-        content_hash=record.content_hash,
-        generation=record.generation,
-        source_uri=record.source_uri,
-    )
-    if record.attributes:
-        message.attributes.CopyFrom(to_struct(record.attributes))
-    if record.segment:
-        message.segment.CopyFrom(to_segment(record.segment))
-    if record.create_time is not None:
-        message.create_time.CopyFrom(to_timestamp(record.create_time))
-    if record.update_time is not None:
-        message.update_time.CopyFrom(to_timestamp(record.update_time))
+    message = entity_pb2.Entity()
+    put_entity(record, collection_id, vector_format, message)
     return message
+
+
+def put_entity(
+    record: EntityRecord,
+    collection_id: str,
+    vector_format: vector_pb2.VectorFormat.ValueType,
+    into: entity_pb2.Entity,
+) -> None:
+    """Fill in an empty entity, in its place: every hit has one, and copies cost."""
+    into.name = entity_name(collection_id, record.id)
+    into.item = record.item
+    into.content_hash = record.content_hash
+    into.generation = record.generation
+    if record.text:
+        into.text = record.text
+    if record.asset:
+        into.asset = _ASSET + record.asset
+    if record.source_uri:
+        into.source_uri = record.source_uri
+    for name, vector in record.vectors.items():
+        into.vectors[name].CopyFrom(to_vector(vector, vector_format))
+    if record.attributes:
+        put_struct(record.attributes, into.attributes)
+    if record.segment:
+        into.segment.CopyFrom(to_segment(record.segment))
+    if record.create_time is not None:
+        put_timestamp(record.create_time, into.create_time)
+    if record.update_time is not None:
+        put_timestamp(record.update_time, into.update_time)
 
 
 def to_batch_response(

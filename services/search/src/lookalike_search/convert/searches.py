@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
 from lookalike.search.v1 import search_service_pb2
-from lookalike.type.v1 import outcome_pb2, vector_pb2
+from lookalike.type.v1 import outcome_pb2
 from lookalike_common.errors import InvalidArgumentError, UnimplementedError
 from lookalike_common.ids import parse_name
-from lookalike_search.convert.entities import collection_id_of, to_entity
-from lookalike_search.convert.values import from_content, to_value
+from lookalike_search.convert.entities import collection_id_of, put_entity
+from lookalike_search.convert.values import from_content, put_value
 from lookalike_search.convert.vectors import from_vector
 from lookalike_search.encoding import Content
 from lookalike_search.fusion import Fusion, Hit
@@ -71,18 +71,19 @@ def to_search_response(
 ) -> search_service_pb2.SearchResponse:
     """Return what was found, in the form that was asked for."""
     response = search_service_pb2.SearchResponse(
-        hits=_to_hits(result.hits, request, first_rank=result.offset + 1),
-        groups=[
-            search_service_pb2.Group(
-                key=to_value(group.key), hits=_to_hits(group.hits, request, first_rank=1)
-            )
-            for group in result.groups
-        ],
         next_page_token=result.next_page_token,
         abstained=result.abstained,
         best_score=result.best_score,
         truncated=result.truncated,
     )
+    collection_id = collection_id_of(request.collection)
+    for rank, hit in enumerate(result.hits, start=result.offset + 1):
+        _put_hit(hit, rank, collection_id, request, response.hits.add())
+    for group in result.groups:
+        message = response.groups.add()
+        put_value(group.key, message.key)
+        for rank, hit in enumerate(group.hits, start=1):
+            _put_hit(hit, rank, collection_id, request, message.hits.add())
     if request.explain:
         for stage, spent in result.timings:
             duration = Duration()
@@ -136,31 +137,18 @@ def _digest(request: search_service_pb2.SearchRequest) -> bytes:
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
 
 
-def _to_hits(
-    hits: Sequence[Hit], request: search_service_pb2.SearchRequest, *, first_rank: int
-) -> list[search_service_pb2.Hit]:
-    collection_id = collection_id_of(request.collection)
-    return [
-        _to_hit(hit, rank, collection_id, request.vector_format, explain=request.explain)
-        for rank, hit in enumerate(hits, start=first_rank)
-    ]
-
-
-def _to_hit(
+def _put_hit(
     hit: Hit,
     rank: int,
     collection_id: str,
-    vector_format: vector_pb2.VectorFormat.ValueType,
-    *,
-    explain: bool,
-) -> search_service_pb2.Hit:
-    return search_service_pb2.Hit(
-        entity=to_entity(hit.record, collection_id, vector_format),
-        score=hit.score,
-        distance=hit.distance,
-        rank=rank,
-        contributions=[
-            search_service_pb2.Contribution(query=each.query, score=each.score, rank=each.rank)
-            for each in (hit.contributions if explain else ())
-        ],
-    )
+    request: search_service_pb2.SearchRequest,
+    into: search_service_pb2.Hit,
+) -> None:
+    put_entity(hit.record, collection_id, request.vector_format, into.entity)
+    into.score = hit.score
+    into.rank = rank
+    if hit.distance is not None:
+        into.distance = hit.distance
+    if request.explain:
+        for each in hit.contributions:
+            into.contributions.add(query=each.query, score=each.score, rank=each.rank)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from google.protobuf.json_format import MessageToDict, ParseDict
-from google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
+from google.protobuf.struct_pb2 import NullValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lookalike.type.v1 import content_pb2, segment_pb2
@@ -16,6 +16,8 @@ from lookalike_search.encoding import Content, ContentKind
 from lookalike_search.model import JsonValue
 
 _EXACT_DOUBLE: Final = 2**53
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = 86_400
 
 
 def from_struct(struct: Struct) -> dict[str, JsonValue]:
@@ -23,30 +25,33 @@ def from_struct(struct: Struct) -> dict[str, JsonValue]:
     return {name: _from_value(value) for name, value in struct.fields.items()}
 
 
-def to_struct(values: Mapping[str, JsonValue]) -> Struct:
-    """Return JSON as a struct; integers that a double cannot hold become decimal strings."""
-    return Struct(fields={name: to_value(value) for name, value in values.items()})
+def put_struct(values: Mapping[str, JsonValue], into: Struct) -> None:
+    """Fill in a struct from JSON; integers that a double cannot hold become decimal strings."""
+    fields = into.fields
+    for name, value in values.items():
+        put_value(value, fields[name])
 
 
-def to_value(value: JsonValue) -> Value:
-    """Return one JSON value."""
-    message = Value()
+def put_value(value: JsonValue, into: Value) -> None:
+    """Fill in one JSON value."""
     match value:
         case None:
-            message.null_value = NullValue.NULL_VALUE
+            into.null_value = NullValue.NULL_VALUE
         case bool():
-            message.bool_value = value
+            into.bool_value = value
         case int() if abs(value) > _EXACT_DOUBLE:
-            message.string_value = str(value)
+            into.string_value = str(value)
         case int() | float():
-            message.number_value = value
+            into.number_value = value
         case str():
-            message.string_value = value
+            into.string_value = value
         case list():
-            message.list_value.CopyFrom(ListValue(values=[to_value(each) for each in value]))
+            into.list_value.SetInParent()
+            for each in value:
+                put_value(each, into.list_value.values.add())
         case dict():
-            message.struct_value.CopyFrom(to_struct(value))
-    return message
+            into.struct_value.SetInParent()
+            put_struct(value, into.struct_value)
 
 
 def from_content(message: content_pb2.Content, field: str) -> Content:
@@ -96,10 +101,17 @@ def to_segment(facts: Mapping[str, JsonValue]) -> segment_pb2.Segment:
     return ParseDict(dict(facts), segment_pb2.Segment(), ignore_unknown_fields=True)
 
 
+def put_timestamp(moment: datetime, into: Timestamp) -> None:
+    """Fill in an instant."""
+    since = moment - _EPOCH
+    into.seconds = since.days * _DAY + since.seconds
+    into.nanos = since.microseconds * 1000
+
+
 def to_timestamp(moment: datetime) -> Timestamp:
     """Return an instant."""
     message = Timestamp()
-    message.FromDatetime(moment.astimezone(UTC))
+    put_timestamp(moment, message)
     return message
 
 

@@ -242,7 +242,9 @@ def _read_jsons(
 ) -> Sequence[Mapping[str, Any]]:  # JSON objects that we wrote
     if column is None:
         return [{}] * count
-    return [json.loads(each) for each in column.scalars.json_data.data]
+    # One text for all: parsing costs less than calling the parser does.
+    parsed: list[Mapping[str, Any]] = json.loads(b"[%b]" % b",".join(column.scalars.json_data.data))
+    return parsed
 
 
 def _read_vectors(column: schema_pb2.FieldData, count: int) -> Dense:
