@@ -194,10 +194,36 @@ CREATE: Final = [
         "a partition key", later("collection.partition_key"), plain_field(), partition_key="a"
     ),
     _creation("a time to live", later("collection.ttl"), plain_field(), ttl={"seconds": 5}),
-    _creation(
+    Row(
+        "CollectionService.CreateCollection",
         "an attribute to encode",
-        later("collection.vector_fields[0].source_attribute"),
+        create(
+            "table-titles",
+            VectorField(encoder=TEXT, source_attribute="title"),
+            attributes=[Attribute(name="title", type=Attribute.TYPE_STRING)],
+        ),
+        Answers(lambda reply: reply.vector_fields[0].source_attribute == "title"),
+    ),
+    _creation(
+        "an attribute to encode that is not declared",
+        invalid("collection.vector_fields[0].source_attribute"),
         VectorField(encoder=TEXT, source_attribute="title"),
+    ),
+    _creation(
+        "an attribute to encode that is a number",
+        invalid("collection.vector_fields[0].source_attribute"),
+        VectorField(encoder=TEXT, source_attribute="title"),
+        attributes=[Attribute(name="title", type=Attribute.TYPE_INT)],
+    ),
+    _creation(
+        "a text to encode by an encoder of pictures",
+        invalid("collection.vector_fields[0].encoder", "WRONG_MODALITY"),
+        VectorField(encoder=IMAGE, source_attribute="text"),
+    ),
+    _creation(
+        "a text to encode without an encoder",
+        invalid("collection.vector_fields[0].source_attribute"),
+        VectorField(dimensions=3, metric=vector_pb2.METRIC_COSINE, source_attribute="text"),
     ),
 ]
 

@@ -1,8 +1,10 @@
-"""EntityService: what reads and deletes."""
+"""EntityService: what reads, updates and deletes."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from lookalike.search.v1 import entity_service_pb2 as pb
 from lookalike_common.errors import Code
@@ -16,6 +18,7 @@ from tests.contract.rpc_tables.rows import (
     invalid,
     missing,
 )
+from tests.support.search_client import entity
 
 FIRST_PAGE: Final = pb.ListEntitiesRequest(collection=PLAIN, page_size=2)
 FILTER: Final = 'color = "red" AND price < 5'
@@ -197,4 +200,51 @@ DELETE: Final = [
     ),
 ]
 
-ROWS: Final = [*READ, *LIST, *COUNT, *DELETE]
+
+def _update(
+    name: str, outcome: Answers | Refuses, *mask: str, entity_id: str = "e1", **fields: Any
+) -> Row:
+    request = pb.UpdateEntityRequest(
+        entity=entity(WRITTEN, entity_id, **fields), update_mask=FieldMask(paths=mask)
+    )
+    return Row("EntityService.UpdateEntity", name, request, outcome)
+
+
+UPDATE: Final = [
+    _update(
+        "one attribute",
+        Answers(
+            lambda reply: (reply.attributes["price"], reply.attributes["color"]) == (50, "red")
+        ),
+        attributes={"price": 50},
+    ),
+    _update("another field", invalid("update_mask"), "item", item="other"),
+    _update(
+        "an attribute of another type",
+        invalid("entity.attributes.price"),
+        attributes={"price": "cheap"},
+    ),
+    _update(
+        "another generation",
+        Refuses(Code.ABORTED, "CONCURRENT_CHANGE", "entity.generation"),
+        attributes={"price": 50},
+        generation=7,
+    ),
+    _update("a content that nothing encodes", invalid("entity.content"), text_content="abc"),
+    _update("unknown", missing(f"{WRITTEN}/entities/none"), entity_id="none", text="a"),
+    Row(
+        "EntityService.UpdateEntity",
+        "unknown collection",
+        pb.UpdateEntityRequest(entity=entity(NONE, "e", text="a")),
+        missing(NONE),
+    ),
+    Row(
+        "EntityService.UpdateEntity",
+        "no name",
+        pb.UpdateEntityRequest(entity=entity(NONE, text="a")),
+        invalid("entity.name"),
+    ),
+    Row("EntityService.UpdateEntity", "no entity", pb.UpdateEntityRequest(), invalid("entity")),
+]
+
+ROWS: Final = [*READ, *LIST, *COUNT, *DELETE, *UPDATE]

@@ -103,7 +103,7 @@ def test_the_hash_follows_content_and_fingerprint() -> None:
         [field] = SPEC.vector_fields
         spec = replace(SPEC, vector_fields=(replace(field, fingerprint=fingerprint),))
         write = prepare(EntityDraft(content=Content(kind=kind, data=data)), spec)
-        assert [each.name for each in write.missing] == ["vector"]
+        assert [each.field.name for each in write.missing] == ["vector"]
         return write.record.content_hash
 
     hashes = {

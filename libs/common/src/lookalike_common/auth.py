@@ -47,7 +47,7 @@ METHOD_SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
     ),
     "write": frozenset(
         {
-            *("UpsertEntities", "DeleteEntities"),
+            *("UpsertEntities", "UpdateEntity", "DeleteEntities"),
             *("StartUpload", "UploadChunk", "DeleteAsset"),
             *("CreateJob", "CancelJob"),
         }

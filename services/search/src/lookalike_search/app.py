@@ -18,6 +18,7 @@ from lookalike_search.catalog import Catalog
 from lookalike_search.commands.collections import Collections
 from lookalike_search.commands.entities import Entities
 from lookalike_search.commands.searching import Searching
+from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.limits import PUBLISHED
@@ -55,7 +56,11 @@ def _make_services(store: MilvusStore, encoder: EncoderPort) -> list[Service]:
     collections = collection.CollectionServicer(
         Collections(store, encoder, catalog), lambda: store.backend
     )
-    entities = entity.EntityServicer(Entities(store, catalog), Upserts(store, encoder, catalog))
+    entities = entity.EntityServicer(
+        Entities(store, catalog),
+        Upserts(store, encoder, catalog),
+        Updates(store, encoder, catalog),
+    )
     searches = search.SearchServicer(Searching(store, encoder, catalog))
     return [
         Service(

@@ -57,6 +57,7 @@ class EncoderFacts:
     metric: Metric
     space: str
     ready: bool
+    reads_text: bool
 
 
 class EncoderPort(Protocol):

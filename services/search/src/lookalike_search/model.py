@@ -142,6 +142,8 @@ class VectorFieldSpec:
     """The encoder's, at the time of binding."""
     space: str = ""
     index: IndexSpec = field(default_factory=IndexSpec)
+    source_attribute: str = ""
+    """What `encoder` encodes: a declared attribute, or `text`; empty for the entity's content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import Final
 from lookalike_common.errors import ConcurrentChangeError, InvalidArgumentError
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_search.attributes import canonical_json, coerce_attributes
-from lookalike_search.encoding import Content
+from lookalike_search.encoding import Content, ContentKind
 from lookalike_search.model import (
     CollectionSpec,
     EntityRecord,
@@ -30,6 +30,8 @@ from lookalike_search.model import (
 )
 from lookalike_search.vectors import check_vector, vector_bytes
 
+TEXT: Final = "text"
+"""As a source of vectors: the entity's own text."""
 MAX_TEXT_BYTES: Final = 65_535
 MAX_ITEM_BYTES: Final = 1024
 
@@ -51,15 +53,24 @@ class EntityDraft:
     source_uri: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A vector that is to be made."""
+
+    field: VectorFieldSpec
+    content: Content
+    source: str
+    """Path in the entity of what is encoded: `content`, `text`, `attributes.title`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedWrite:
     """A draft that fits its collection; only vectors may be missing, and those can be encoded."""
 
     record: EntityRecord
     """What will be stored, without generation and times."""
-    content: Content | None
-    missing: tuple[VectorFieldSpec, ...]
-    """Vector fields that `content` is encoded into, should the entity be written."""
+    missing: tuple[Encoding, ...]
+    """Vectors that are made, should the entity be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +84,20 @@ class Decision:
 
 def prepare(draft: EntityDraft, spec: CollectionSpec) -> PreparedWrite:
     """Check a draft against its collection and fill in what follows from it."""
-    _check_size(draft.text, MAX_TEXT_BYTES, "text")
+    check_text(draft.text)
     _check_size(draft.item, MAX_ITEM_BYTES, "item")
-    for name in draft.vectors:
-        if spec.vector_field(name) is None:
-            raise InvalidArgumentError(
-                f"the collection has no vector field {name[:80]}", field=f"vectors.{name[:80]}"
-            )
-    missing = tuple(each for each in spec.vector_fields if each.name not in draft.vectors)
-    for each in missing:
-        if draft.content is None:
-            raise InvalidArgumentError(
-                "is missing, and there is no content to encode", field=f"vectors.{each.name}"
-            )
-        if not each.encoder:
-            raise InvalidArgumentError(
-                "is missing, and the field has no encoder", field=f"vectors.{each.name}"
-            )
-    for each in spec.vector_fields:
-        if each.name in draft.vectors:
-            check_vector(draft.vectors[each.name], each, f"vectors.{each.name}")
-    content_hash = draft.content_hash or _content_hash(draft, spec)
+    check_vectors(draft.vectors, spec)
+    attributes = coerce_attributes(draft.attributes, spec)
+    missing = tuple(
+        _encoding(each, draft, attributes)
+        for each in spec.vector_fields
+        if each.name not in draft.vectors
+    )
+    content_hash = draft.content_hash or hash_sources(
+        spec,
+        {name: vector_bytes(vector) for name, vector in draft.vectors.items()}
+        | {each.field.name: each.content.digest() for each in missing},
+    )
     item = draft.item or draft.id or content_hash
     record = EntityRecord(
         id=draft.id or entity_id(item, WHOLE, _segment_index(draft)),
@@ -101,13 +105,52 @@ def prepare(draft: EntityDraft, spec: CollectionSpec) -> PreparedWrite:
         asset=draft.asset,
         segment=draft.segment,
         text=draft.text,
-        attributes=coerce_attributes(draft.attributes, spec),
+        attributes=attributes,
         vectors=draft.vectors,
         content_hash=content_hash,
         generation=draft.generation,
         source_uri=draft.source_uri,
     )
-    return PreparedWrite(record=record, content=draft.content, missing=missing)
+    return PreparedWrite(record=record, missing=missing)
+
+
+def check_text(text: str) -> None:
+    """Raise `InvalidArgumentError` at `text` if it is too long."""
+    _check_size(text, MAX_TEXT_BYTES, "text")
+
+
+def check_vectors(vectors: Mapping[str, Vector], spec: CollectionSpec) -> None:
+    """Raise an error at `vectors.<name>` for a vector that the collection cannot take."""
+    for name, vector in vectors.items():
+        field = spec.vector_field(name)
+        at = f"vectors.{name[:80]}"
+        if field is None:
+            raise InvalidArgumentError(f"the collection has no vector field {name[:80]}", field=at)
+        check_vector(vector, field, at)
+
+
+def source_encoding(
+    field: VectorFieldSpec, text: str, attributes: Mapping[str, JsonValue]
+) -> Encoding | None:
+    """Return what is made of the text or attribute that is a field's source; None without one."""
+    name = field.source_attribute
+    value = text if name == TEXT else attributes.get(name)
+    if not isinstance(value, str) or not value:
+        return None
+    return Encoding(
+        field,
+        Content(kind=ContentKind.TEXT, data=value.encode()),
+        TEXT if name == TEXT else f"attributes.{name}",
+    )
+
+
+def hash_sources(spec: CollectionSpec, sources: Mapping[str, bytes]) -> str:
+    """Return the SHA-256, in hex, of what each vector field's vector comes from, and how."""
+    total = hashlib.sha256()
+    for each in spec.vector_fields:
+        for part in (each.name.encode(), each.fingerprint.encode(), sources[each.name]):
+            total.update(len(part).to_bytes(8, "big") + part)
+    return total.hexdigest()
 
 
 def decide(write: EntityRecord, stored: EntityRecord | None, now: datetime) -> Decision:
@@ -144,6 +187,25 @@ def decide(write: EntityRecord, stored: EntityRecord | None, now: datetime) -> D
     )
 
 
+def _encoding(
+    field: VectorFieldSpec, draft: EntityDraft, attributes: Mapping[str, JsonValue]
+) -> Encoding:
+    """Return how a vector that the draft lacks is made, or raise why it cannot be."""
+    at = f"vectors.{field.name}"
+    if not field.encoder:
+        raise InvalidArgumentError("is missing, and the field has no encoder", field=at)
+    if field.source_attribute:
+        found = source_encoding(field, draft.text, attributes)
+        if found is None:
+            raise InvalidArgumentError(
+                f"is missing, and there is no {field.source_attribute} to encode", field=at
+            )
+        return found
+    if draft.content is None:
+        raise InvalidArgumentError("is missing, and there is no content to encode", field=at)
+    return Encoding(field, draft.content, "content")
+
+
 def _first_outcome(stored: EntityRecord) -> Outcome:
     """Return what the first write of the stored generation was answered."""
     if stored.create_generation == stored.generation:
@@ -173,18 +235,6 @@ def _same(write: EntityRecord, stored: EntityRecord) -> bool:
         and canonical_json(write.segment) == canonical_json(stored.segment)
         and canonical_json(write.attributes) == canonical_json(stored.attributes)
     )
-
-
-def _content_hash(draft: EntityDraft, spec: CollectionSpec) -> str:
-    """Return the SHA-256, in hex, of what is encoded and how, and of the vectors brought."""
-    total = hashlib.sha256()
-    for each in spec.vector_fields:
-        vector = draft.vectors.get(each.name)
-        content = draft.content.digest() if draft.content else b""
-        source = content if vector is None else vector_bytes(vector)
-        for part in (each.name.encode(), each.fingerprint.encode(), source):
-            total.update(len(part).to_bytes(8, "big") + part)
-    return total.hexdigest()
 
 
 def _segment_index(draft: EntityDraft) -> int:

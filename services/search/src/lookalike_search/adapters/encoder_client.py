@@ -66,6 +66,7 @@ class EncoderClient:
             metric=_METRICS[found.metric],
             space=found.space,
             ready=found.state == encoder_pb2.Encoder.STATE_READY,
+            reads_text=content_pb2.MODALITY_TEXT in found.modalities,
         )
 
     async def encode(

@@ -16,6 +16,7 @@ from lookalike_common.errors import (
     LimitExceededError,
     NotFoundError,
     UnsupportedByBackendError,
+    WrongModalityError,
 )
 from lookalike_search.attributes import check_attribute_name
 from lookalike_search.catalog import Catalog
@@ -37,6 +38,7 @@ from lookalike_search.model import (
 )
 from lookalike_search.pages import read_after, token_after
 from lookalike_search.store import Capabilities, VectorStore
+from lookalike_search.writing import TEXT
 
 MAX_FILTERABLE: Final = 48
 """Declared attributes with a column of their own; Milvus has 64 columns for everything."""
@@ -70,6 +72,7 @@ class VectorFieldDraft:
     metric: Metric | None = None
     index: IndexSpec = field(default_factory=IndexSpec)
     space: str = ""
+    source_attribute: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,9 @@ class Collections:
             ]
         )
         for index, each in enumerate(fields):
-            _check_supported(each, capabilities, f"collection.vector_fields[{index}]")
+            at = f"collection.vector_fields[{index}]"
+            _check_supported(each, capabilities, at)
+            _check_source(each.source_attribute, draft.attributes, f"{at}.source_attribute")
         now = datetime.now(UTC)
         collection = await self._store.create(
             tenant,
@@ -197,6 +202,10 @@ class Collections:
                 field=f"{at}.encoder",
             )
         _check_agreement(draft, facts, at)
+        if draft.source_attribute and not facts.reads_text:
+            raise WrongModalityError(
+                f"{facts.name} encodes no text, and attributes are text", field=f"{at}.encoder"
+            )
         return VectorFieldSpec(
             name=name,
             dimensions=facts.dimensions,
@@ -206,6 +215,7 @@ class Collections:
             fingerprint=facts.fingerprint,
             space=facts.space,
             index=draft.index,
+            source_attribute=draft.source_attribute,
         )
 
 
@@ -251,6 +261,10 @@ def _field_names(fields: Sequence[VectorFieldDraft]) -> list[str]:
 def _unbound(name: str, draft: VectorFieldDraft, at: str) -> VectorFieldSpec:
     if not draft.dimensions or draft.metric is None:
         raise InvalidArgumentError("either encoder, or dimensions and metric, are needed", field=at)
+    if draft.source_attribute:
+        raise InvalidArgumentError(
+            "needs an encoder, which the field has not", field=f"{at}.source_attribute"
+        )
     return VectorFieldSpec(
         name=name,
         dimensions=draft.dimensions,
@@ -259,6 +273,14 @@ def _unbound(name: str, draft: VectorFieldDraft, at: str) -> VectorFieldSpec:
         space=draft.space,
         index=draft.index,
     )
+
+
+def _check_source(name: str, attributes: Sequence[AttributeSpec], at: str) -> None:
+    """Raise `InvalidArgumentError` unless what is encoded is always a text."""
+    declared = next((each for each in attributes if each.name == name), None)
+    if name in {"", TEXT} or (declared is not None and declared.type is AttributeType.STRING):
+        return
+    raise InvalidArgumentError("must be a declared attribute of type string, or `text`", field=at)
 
 
 def _check_agreement(draft: VectorFieldDraft, facts: EncoderFacts, at: str) -> None:

@@ -73,7 +73,7 @@ class Entities:
                 freshness=_STRONG,
             )
             return [
-                mask.apply(found[each]) if each in found else _missing(collection_id, each)
+                mask.apply(found[each]) if each in found else missing_entity(collection_id, each)
                 for each in ids
             ]
 
@@ -238,7 +238,8 @@ def _selected_by(selectors: Sequence[ItemSelector]) -> Callable[[EntityRecord], 
     return lambda record: any(each.selects(record) for each in by_item.get(record.item, ()))
 
 
-def _missing(collection_id: str, entity_id: str) -> NotFoundError:
+def missing_entity(collection_id: str, entity_id: str) -> NotFoundError:
+    """Return what is raised for an entity that is not there."""
     return NotFoundError(
         "there is no such entity",
         resource_type=ENTITY,

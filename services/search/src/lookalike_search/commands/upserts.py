@@ -10,8 +10,8 @@ from typing import Final
 
 from lookalike_common.errors import InternalError, LookalikeError
 from lookalike_search.catalog import Catalog
-from lookalike_search.concurrency import together
-from lookalike_search.encoding import Content, EncoderPort
+from lookalike_search.commands.embedding import embed
+from lookalike_search.encoding import EncoderPort
 from lookalike_search.model import (
     CollectionSpec,
     Consistency,
@@ -19,8 +19,6 @@ from lookalike_search.model import (
     Outcome,
     Projection,
     StoredCollection,
-    Task,
-    Vector,
 )
 from lookalike_search.store import Freshness, VectorStore
 from lookalike_search.writing import EntityDraft, PreparedWrite, decide, prepare
@@ -134,36 +132,18 @@ class Upserts:
     async def _encode(
         self, writes: Sequence[PreparedWrite]
     ) -> tuple[list[PreparedWrite], dict[str, LookalikeError]]:
-        """Fill in missing vectors, one call for each encoder; a bad content fails alone."""
-        vectors: dict[str, dict[str, Vector]] = {each.record.id: {} for each in writes}
+        """Fill in missing vectors; what cannot be encoded fails alone."""
+        vectors = {each.record.id: dict(each.record.vectors) for each in writes}
         failed: dict[str, LookalikeError] = {}
-
-        async def encode_into(encoder: str, fingerprint: str, name: str) -> None:
-            wanting = [
-                (each.record.id, each.content)
-                for each in writes
-                if each.content is not None and any(lack.name == name for lack in each.missing)
-            ]
-            contents: list[Content] = [content for _, content in wanting]
-            answers = await self._encoder.encode(encoder, fingerprint, contents, Task.DOCUMENT)
-            for (key, _), answer in zip(wanting, answers, strict=True):
-                if isinstance(answer, LookalikeError):
-                    failed[key] = answer.at("content")
-                else:
-                    vectors[key][name] = answer
-
-        fields = {lack.name: lack for each in writes for lack in each.missing}
-        await together(
-            [encode_into(each.encoder, each.fingerprint, each.name) for each in fields.values()]
-        )
+        wanted = [(each.record.id, lack) for each in writes for lack in each.missing]
+        answers = await embed(self._encoder, [lack for _, lack in wanted])
+        for (key, lack), answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, LookalikeError):
+                failed[key] = answer
+            else:
+                vectors[key][lack.field.name] = answer
         encoded = [
-            replace(
-                each,
-                record=replace(
-                    each.record, vectors={**each.record.vectors, **vectors[each.record.id]}
-                ),
-                missing=(),
-            )
+            replace(each, record=replace(each.record, vectors=vectors[each.record.id]), missing=())
             for each in writes
             if each.record.id not in failed
         ]

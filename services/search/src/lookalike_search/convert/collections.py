@@ -105,8 +105,6 @@ def _refuse_unbuilt(message: collection_pb2.Collection) -> None:
         "partition_key": bool(message.partition_key),
         "ttl": message.HasField("ttl"),
     }
-    for index, field in enumerate(message.vector_fields):
-        asked[f"vector_fields[{index}].source_attribute"] = bool(field.source_attribute)
     for path, wanted in asked.items():
         if wanted:
             raise UnimplementedError("is not built yet", field=f"collection.{path}")
@@ -121,6 +119,7 @@ def _from_field(message: collection_pb2.VectorField) -> VectorFieldDraft:
         metric=METRICS.get(message.metric),
         index=IndexSpec(type=_INDEXES[message.index.type], params=dict(message.index.params)),
         space=message.space,
+        source_attribute=message.source_attribute,
     )
 
 
@@ -133,6 +132,7 @@ def _to_field(spec: VectorFieldSpec) -> collection_pb2.VectorField:
         metric=vector_pb2.Metric.ValueType(_METRIC_NUMBERS[spec.metric]),
         encoder_fingerprint=spec.fingerprint,
         space=spec.space,
+        source_attribute=spec.source_attribute,
     )
     if spec.index.type is not IndexType.AUTO or spec.index.params:
         message.index.type = _Index.Type.ValueType(_INDEX_NUMBERS[spec.index.type])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from lookalike.search.v1 import entity_pb2, entity_service_pb2
@@ -53,6 +54,26 @@ def from_entities(
 ) -> list[EntityDraft | LookalikeError]:
     """Return what is to be written; a bad entity is an error, for itself."""
     return [_try_from_entity(each, collection_id) for each in messages]
+
+
+def from_update(
+    request: entity_service_pb2.UpdateEntityRequest,
+) -> tuple[str, EntityDraft, list[str]]:
+    """Return the collection's id, the new values, and the paths of what is changed."""
+    collection_id, _ = parse_name(request.entity.name, "collections", "entities")
+    draft = _from_entity(request.entity, collection_id)
+    return collection_id, draft, list(request.update_mask.paths)
+
+
+@contextmanager
+def errors_in_entity() -> Iterator[None]:
+    """Raise errors about fields of the entity at `entity`, where the request has it."""
+    try:
+        yield
+    except LookalikeError as error:
+        if error.field in {"", "update_mask"}:
+            raise
+        raise error.at("entity") from error
 
 
 def to_upsert_response(

@@ -8,16 +8,20 @@ from typing import Final, ParamSpec, TypeVar
 
 from lookalike.search.v1 import entity_pb2
 from lookalike.search.v1 import entity_service_pb2 as pb
+from lookalike.type.v1 import vector_pb2
 from lookalike_common.context import current_context
 from lookalike_common.errors import LookalikeError
 from lookalike_common.ids import parse_name
 from lookalike_search.commands.entities import Entities
+from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
 from lookalike_search.convert.entities import (
     collection_id_of,
     entity_ids_of,
+    errors_in_entity,
     from_entities,
     from_selectors,
+    from_update,
     to_batch_response,
     to_entity,
     to_upsert_response,
@@ -36,9 +40,10 @@ Result = TypeVar("Result")
 class EntityServicer:
     """Answers from the entities' commands."""
 
-    def __init__(self, entities: Entities, upserts: Upserts) -> None:
+    def __init__(self, entities: Entities, upserts: Upserts, updates: Updates) -> None:
         self._entities = entities
         self._upserts = upserts
+        self._updates = updates
 
     async def UpsertEntities(  # noqa: N802 - the name of the rpc
         self, request: pb.UpsertEntitiesRequest, _context: object
@@ -50,6 +55,16 @@ class EntityServicer:
         )
         report = await self._upserts.upsert(current_context().tenant, collection_id, drafts)
         return to_upsert_response(report, collection_id)
+
+    async def UpdateEntity(  # noqa: N802 - the name of the rpc
+        self, request: pb.UpdateEntityRequest, _context: object
+    ) -> entity_pb2.Entity:
+        """Change some fields of an entity."""
+        with errors_in_entity():
+            collection_id, draft, mask = from_update(request)
+            tenant = current_context().tenant
+            updated = await self._updates.update(tenant, collection_id, draft, mask)
+        return to_entity(updated, collection_id, vector_pb2.VECTOR_FORMAT_UNSPECIFIED)
 
     async def GetEntity(  # noqa: N802 - the name of the rpc
         self, request: pb.GetEntityRequest, _context: object

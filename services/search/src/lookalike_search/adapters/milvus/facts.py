@@ -80,6 +80,7 @@ def _field_to_json(spec: VectorFieldSpec) -> dict[str, object]:
         "fingerprint": spec.fingerprint,
         "space": spec.space,
         "index": {"type": spec.index.type, "params": dict(spec.index.params)},
+        "source_attribute": spec.source_attribute,
     }
 
 
@@ -94,6 +95,7 @@ def _field_from_json(facts: Mapping[str, Any]) -> VectorFieldSpec:  # JSON, chec
         fingerprint=facts["fingerprint"],
         space=facts["space"],
         index=IndexSpec(type=IndexType(index["type"]), params=index["params"]),
+        source_attribute=facts.get("source_attribute", ""),
     )
 
 
