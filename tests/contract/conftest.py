@@ -39,6 +39,14 @@ async def store(milvus_uri: str) -> AsyncIterator[MilvusStore]:
 
 
 @pytest.fixture
+async def other_store(milvus_uri: str) -> AsyncIterator[MilvusStore]:
+    """Another process's view of the same Milvus."""
+    async with MilvusStore(milvus_uri) as opened:
+        assert await opened.wait_until_available(timedelta(seconds=30))
+        yield opened
+
+
+@pytest.fixture
 def collection_id() -> str:
     return f"c{os.getpid()}-{next(_numbers)}"
 

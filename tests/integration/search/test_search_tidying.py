@@ -80,5 +80,5 @@ async def test_a_drop_never_goes_through_an_alias(milvus_lite: MilvusLite) -> No
     async with MilvusStore(milvus_lite.uri) as store:
         assert await store.wait_until_available(timedelta(seconds=30))
         collection = await store.create("aliases", spec("kept"), settings)
-        await store._publishing._drop_physical("aliases", alias_name("kept"))
+        await store._metadata.drop("aliases", alias_name("kept"))
         assert await store.resolve("aliases", "kept") == collection

@@ -32,8 +32,10 @@ from lookalike_search.adapters.milvus.names import (
     alias_name,
     database_name,
     parse_physical,
+    parse_record,
     parse_revision,
     physical_name,
+    record_name,
     revision_name,
     tenant_of,
 )
@@ -97,7 +99,11 @@ def test_names_say_what_they_were_made_of(one: str, other: str, number: int) -> 
     revision = parse_revision(revision_name(one, number))
     assert revision is not None
     assert (revision.collection_id, revision.number) == (one, number)
+    record = parse_record(record_name(one, number))
+    assert record is not None
+    assert (record.collection_id, record.number) == (one, number)
     assert parse_physical(revision_name(one, number)) is None
+    assert parse_revision(record_name(one, number)) is None
     assert parse_physical(alias_name(one)) is None
     assert (alias_name(one) == alias_name(other)) is (one == other)
     assert alias_name(one).replace("_", "").isalnum()

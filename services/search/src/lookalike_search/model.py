@@ -242,6 +242,17 @@ class StoredCollection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """Another name for a collection."""
+
+    id: str
+    collection_id: str
+    previous_collection_id: str
+    """What it stood for before; empty if for nothing."""
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntityRecord:
     """One entity as it is stored; fields that a read left out have their defaults."""
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from lookalike_search.filters import CheckedExpression
 from lookalike_search.model import (
+    Alias,
     CollectionSettings,
     CollectionSpec,
     Consistency,
@@ -69,7 +70,7 @@ class VectorStore(Protocol):
         ...
 
     async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
-        """Return the published collection of that id, or raise `NotFoundError`."""
+        """Return the published collection of that id or alias, or raise `NotFoundError`."""
         ...
 
     async def list_ids(self, tenant: str) -> list[str]:
@@ -83,7 +84,28 @@ class VectorStore(Protocol):
         ...
 
     async def drop(self, tenant: str, collection: StoredCollection) -> None:
-        """Delete this incarnation with its entities; nothing happens if it is gone already."""
+        """Delete this incarnation with its entities; nothing happens if it is gone already.
+
+        Raises `CollectionNotReadyError` while aliases stand for it.
+        """
+        ...
+
+    async def set_alias(
+        self, tenant: str, alias_id: str, collection_id: str, etag: str = ""
+    ) -> Alias:
+        """Create an alias of a collection, or move it there in one step.
+
+        Raises `NotFoundError` without such a collection, `AlreadyExistsError` where a collection
+        has the alias's id, and `EtagMismatchError` where `etag` is given and not the alias's.
+        """
+        ...
+
+    async def delete_alias(self, tenant: str, alias_id: str, etag: str = "") -> None:
+        """Delete an alias; raises `NotFoundError` or `EtagMismatchError`."""
+        ...
+
+    async def list_aliases(self, tenant: str) -> list[Alias]:
+        """Return the aliases by id."""
         ...
 
     def exclusive(

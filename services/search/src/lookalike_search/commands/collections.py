@@ -19,7 +19,7 @@ from lookalike_common.errors import (
     WrongModalityError,
 )
 from lookalike_search.attributes import check_attribute_name
-from lookalike_search.catalog import Catalog
+from lookalike_search.catalog import COLLECTION, Catalog
 from lookalike_search.commands.keyword_indexes import check_keyword_indexes
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderFacts, EncoderPort
@@ -175,6 +175,12 @@ class Collections:
         """Delete a collection and its entities; raises `NotFoundError` or `EtagMismatchError`."""
         self._catalog.forget(tenant, collection_id)
         collection = await self._catalog.resolve(tenant, collection_id)
+        if collection.spec.id != collection_id:
+            raise NotFoundError(
+                f"this is an alias of collections/{collection.spec.id}, and no collection",
+                resource_type=COLLECTION,
+                resource_name=f"collections/{collection_id}",
+            )
         if etag and etag != collection.etag:
             raise EtagMismatchError(
                 "the collection changed since its etag was read; read it again", field="etag"

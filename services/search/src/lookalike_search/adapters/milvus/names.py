@@ -3,8 +3,9 @@
 A collection `my-photos` is the alias `ll_my_photos` of a physical collection
 `ll_my_photos_V1763964000123456`. The number is the moment of creation in microseconds, so no
 number comes twice and an abandoned creation tells its age. Changeable facts are properties of
-empty collections `ll_my_photos_R1`, `…_R2`. Our ids have no `_` and no capitals, so nothing can
-be mistaken for anything else.
+empty collections `ll_my_photos_R1`, `…_R2`. An alias `best` is the alias `ll_best` of the physical
+collection that it stands for, and what is remembered of it is in `ll_best_A1`. Our ids have no `_`
+and no capitals, so nothing can be mistaken for anything else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ DEFAULT_DATABASE: Final = "default"
 _PREFIX: Final = "ll_"
 _PHYSICAL: Final = re.compile(r"ll_([a-z0-9_]+)_V([0-9]+)")
 _REVISION: Final = re.compile(r"ll_([a-z0-9_]+)_R([0-9]+)")
+_RECORD: Final = re.compile(r"ll_([a-z0-9_]+)_A([0-9]+)")
 _PLAIN_TENANT: Final = re.compile(r"[a-z0-9]{1,64}")
 
 
@@ -44,6 +46,11 @@ def revision_name(collection_id: str, revision: int) -> str:
     return f"{alias_name(collection_id)}_R{revision}"
 
 
+def record_name(alias_id: str, number: int) -> str:
+    """Return the name of the empty collection that holds what is remembered of an alias."""
+    return f"{alias_name(alias_id)}_A{number}"
+
+
 def parse_physical(name: str) -> NumberedName | None:
     """Return what `physical_name` was given, or None for any other name."""
     return _parse(_PHYSICAL, name)
@@ -52,6 +59,11 @@ def parse_physical(name: str) -> NumberedName | None:
 def parse_revision(name: str) -> NumberedName | None:
     """Return what `revision_name` was given, or None for any other name."""
     return _parse(_REVISION, name)
+
+
+def parse_record(name: str) -> NumberedName | None:
+    """Return what `record_name` was given, or None for any other name."""
+    return _parse(_RECORD, name)
 
 
 def database_name(tenant: str) -> str:

@@ -17,15 +17,17 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-from pymilvus.grpc_gen import common_pb2, milvus_pb2
+from pymilvus.grpc_gen import milvus_pb2
 
 from lookalike_common.errors import (
     AlreadyExistsError,
     BackendUnavailableError,
+    CollectionNotReadyError,
     EtagMismatchError,
     LookalikeError,
     NotFoundError,
 )
+from lookalike_search.adapters.milvus.aliases import Aliases
 from lookalike_search.adapters.milvus.capabilities import Dialect
 from lookalike_search.adapters.milvus.connection import MilvusConnection
 from lookalike_search.adapters.milvus.facts import (
@@ -37,6 +39,13 @@ from lookalike_search.adapters.milvus.facts import (
     encode_settings,
 )
 from lookalike_search.adapters.milvus.failures import MilvusFailure, gone
+from lookalike_search.adapters.milvus.metadata import (
+    ATTEMPTS,
+    Description,
+    Metadata,
+    owner_of,
+    property_of,
+)
 from lookalike_search.adapters.milvus.names import (
     DEFAULT_DATABASE,
     alias_name,
@@ -62,14 +71,15 @@ ABANDONED: Final = timedelta(minutes=10)
 """Age at which a collection without an alias is taken for a creation that was cut short."""
 
 _LOAD_LIMIT: Final = timedelta(minutes=5)
-_ATTEMPTS: Final = 5
 
 
 class Publishing:
     """Creates, finds, changes and drops collections."""
 
-    def __init__(self, connection: MilvusConnection) -> None:
+    def __init__(self, connection: MilvusConnection, metadata: Metadata, aliases: Aliases) -> None:
         self._connection = connection
+        self._metadata = metadata
+        self._aliases = aliases
 
     async def create(
         self,
@@ -81,7 +91,7 @@ class Publishing:
         """Build and publish; see `VectorStore.create`."""
         await self._ensure_database(tenant)
         alias = alias_name(spec.id)
-        if await self._describe(tenant, alias) is not None:
+        if await self._metadata.describe(tenant, alias) is not None:
             raise _taken(spec.id)
         storage = await self._build(tenant, spec, settings)
         try:
@@ -95,14 +105,13 @@ class Publishing:
         return StoredCollection(spec=spec, settings=settings, storage=storage)
 
     async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
-        """Return the published collection; see `VectorStore.resolve`."""
-        for _ in range(_ATTEMPTS):
-            answer = await self._describe(tenant, alias_name(collection_id))
-            facts = _property(answer, FACTS_KEY)
-            if answer is None or facts is None:
+        """Return the collection that an id or an alias stands for; see `VectorStore.resolve`."""
+        for _ in range(ATTEMPTS):
+            answer = await self._published(tenant, collection_id)
+            if answer is None:
                 break
-            spec, settings = decode_facts(facts)
-            names = await self._names(tenant)
+            spec, settings = _facts_of(answer)
+            names = await self._metadata.names(tenant)
             try:
                 settings = await self._latest(tenant, spec, names) or settings
             except NotFoundError:
@@ -116,12 +125,32 @@ class Publishing:
             resource_name=f"collections/{collection_id}",
         )
 
+    async def _published(self, tenant: str, requested: str) -> Description | None:
+        """Return the physical collection behind an id or an alias, or None.
+
+        The facts say whose physical collection it is. Where that is another id than the one asked
+        for, it is an alias, and its collection is looked up by its own name: what the alias points
+        at may be an incarnation that was replaced.
+        """
+        answer = await self._metadata.describe(tenant, alias_name(requested))
+        if property_of(answer, FACTS_KEY) is None:
+            return None
+        owner = owner_of(answer)
+        if owner is None or owner == requested:
+            return answer
+        answer = await self._metadata.describe(tenant, alias_name(owner))
+        return answer if owner_of(answer) == owner else None
+
     async def list_ids(self, tenant: str) -> list[str]:
         """Return the ids of the published collections, sorted."""
-        names = [parse_physical(name) for name in await self._names(tenant)]
+        names = [parse_physical(name) for name in await self._metadata.names(tenant)]
         ids = sorted({name.collection_id for name in names if name is not None})
-        published = await together([self._describe(tenant, alias_name(each)) for each in ids])
-        return [each for each, answer in zip(ids, published, strict=True) if answer is not None]
+        published = await together(
+            [self._metadata.describe(tenant, alias_name(each)) for each in ids]
+        )
+        return [
+            each for each, answer in zip(ids, published, strict=True) if owner_of(answer) == each
+        ]
 
     async def revise(
         self, tenant: str, collection: StoredCollection, settings: CollectionSettings
@@ -130,11 +159,11 @@ class Publishing:
         spec = collection.spec
         name = revision_name(spec.id, settings.revision)
         properties = {SETTINGS_KEY: encode_settings(spec.uid, settings)}
-        for _ in range(_ATTEMPTS):
-            if await self._create(tenant, name, revision_schema(name), properties):
+        for _ in range(ATTEMPTS):
+            if await self._metadata.create(tenant, name, revision_schema(name), properties):
                 break
-            answer = await self._describe(tenant, name)
-            stored = _property(answer, SETTINGS_KEY)
+            answer = await self._metadata.describe(tenant, name)
+            stored = property_of(answer, SETTINGS_KEY)
             if stored is None:
                 continue  # dropped in between, or half of an older one
             uid, _settings = decode_settings(stored)
@@ -142,7 +171,7 @@ class Publishing:
                 break
             if uid == spec.uid:
                 raise EtagMismatchError("the collection changed meanwhile", field="etag")
-            await self._drop_physical(tenant, name)  # left over from a deleted collection
+            await self._metadata.drop(tenant, name)  # left over from a deleted collection
         else:
             raise BackendUnavailableError("the change could not be stored")
         await self._drop_revisions(tenant, spec.id, before=settings.revision)
@@ -151,14 +180,29 @@ class Publishing:
     async def drop(self, tenant: str, collection: StoredCollection) -> None:
         """Delete one incarnation; see `VectorStore.drop`."""
         alias = alias_name(collection.spec.id)
-        answer = await self._describe(tenant, alias)
-        if answer is not None and answer.collection_name == collection.storage:
-            await self._connection.call(
-                "DropAlias", milvus_pb2.DropAliasRequest(alias=alias), tenant=tenant
-            )
-        await self._drop_physical(tenant, collection.storage)
-        if answer is not None and answer.collection_name == collection.storage:
+        async with self._metadata.naming:
+            answer = await self._metadata.describe(tenant, alias)
+            published = answer is not None and answer.collection_name == collection.storage
+            if published:
+                await self._check_no_aliases(tenant, collection.spec.id)
+                await self._metadata.drop_alias(tenant, alias)
+                try:
+                    await self._check_no_aliases(tenant, collection.spec.id)
+                except CollectionNotReadyError:  # another process was faster
+                    await self._metadata.create_alias(tenant, alias, collection.storage)
+                    raise
+        await self._metadata.drop(tenant, collection.storage)
+        if published:
             await self._drop_revisions(tenant, collection.spec.id)
+
+    async def _check_no_aliases(self, tenant: str, collection_id: str) -> None:
+        """Raise `CollectionNotReadyError` where aliases stand for a collection."""
+        listed = await self._aliases.list(tenant)
+        names = [f"aliases/{each.id}" for each in listed if each.collection_id == collection_id]
+        if names:
+            raise CollectionNotReadyError(
+                f"{', '.join(names[:5])} stand for it; delete or move them first", field="name"
+            )
 
     async def load(self, tenant: str, storage: str) -> None:
         """Bring a collection into memory and wait until it is there."""
@@ -175,16 +219,16 @@ class Publishing:
     async def tidy(self, tenant: str) -> None:
         """Load what is published, and drop what creations left that were cut short long ago."""
         oldest = (time.time() - ABANDONED.total_seconds()) * 1_000_000
-        for storage in await self._names(tenant):
+        for storage in await self._metadata.names(tenant):
             name = parse_physical(storage)
             if name is None:
                 continue
-            answer = await self._describe(tenant, alias_name(name.collection_id))
+            answer = await self._metadata.describe(tenant, alias_name(name.collection_id))
             if answer is not None and answer.collection_name == storage:
                 await self.load(tenant, storage)
             elif name.number < oldest:
                 _logger.warning("dropping %s: it was never published", storage)
-                await self._drop_physical(tenant, storage)
+                await self._metadata.drop(tenant, storage)
 
     async def _ensure_database(self, tenant: str) -> None:
         name = database_name(tenant)
@@ -203,40 +247,13 @@ class Publishing:
         """Create a physical collection under a number of its own and return its name."""
         properties = {FACTS_KEY: encode_facts(spec, settings)}
         number = time.time_ns() // 1000
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             storage = physical_name(spec.id, number + attempt)
-            if await self._create(tenant, storage, entity_schema(storage, spec), properties):
+            if await self._metadata.create(
+                tenant, storage, entity_schema(storage, spec), properties
+            ):
                 return storage
         raise BackendUnavailableError("the collection could not be stored")
-
-    async def _create(
-        self, tenant: str, name: str, schema: bytes, properties: dict[str, str]
-    ) -> bool:
-        """Create a collection; False if another one has the name.
-
-        Codes do not tell a duplicate from other failures, and some servers call a duplicate a
-        success: what is stored under the name does.
-        """
-        failure: MilvusFailure | None = None
-        try:
-            await self._connection.call(
-                "CreateCollection",
-                milvus_pb2.CreateCollectionRequest(
-                    collection_name=name,
-                    schema=schema,
-                    shards_num=1,
-                    consistency_level=common_pb2.Bounded,
-                    properties=key_values(properties),
-                ),
-                tenant=tenant,
-                to_the_end=True,
-            )
-        except MilvusFailure as error:
-            failure = error
-        answer = await self._describe(tenant, name)
-        if answer is None:
-            raise failure or gone()
-        return all(_property(answer, key) == value for key, value in properties.items())
 
     async def _create_index(
         self, tenant: str, storage: str, column: str, params: Mapping[str, object]
@@ -248,21 +265,14 @@ class Publishing:
 
     async def _claim(self, tenant: str, collection_id: str, storage: str) -> None:
         """Publish a collection; raises `AlreadyExistsError` if another one has the id."""
-        alias = alias_name(collection_id)
-        request = milvus_pb2.CreateAliasRequest(collection_name=storage, alias=alias)
-        try:
-            await self._connection.call("CreateAlias", request, tenant=tenant, to_the_end=True)
-        except MilvusFailure as failure:
-            answer = await self._describe(tenant, alias)
-            if answer is None:
-                raise
-            if answer.collection_name != storage:
-                raise _taken(collection_id) from failure
+        async with self._metadata.naming:
+            if not await self._metadata.create_alias(tenant, alias_name(collection_id), storage):
+                raise _taken(collection_id)
 
     async def _abandon(self, tenant: str, storage: str) -> None:
         """Drop what was built in vain; if that fails as well, `tidy` will."""
         try:
-            await self._drop_physical(tenant, storage)
+            await self._metadata.drop(tenant, storage)
         except (LookalikeError, MilvusFailure) as error:
             _logger.warning("%s is left over: %s", storage, error)
 
@@ -277,7 +287,7 @@ class Publishing:
             if parsed is not None and parsed.collection_id == spec.id
         ]
         for _, name in sorted(own, reverse=True):
-            stored = _property(await self._describe(tenant, name), SETTINGS_KEY)
+            stored = property_of(await self._metadata.describe(tenant, name), SETTINGS_KEY)
             if stored is None:
                 raise gone()
             uid, settings = decode_settings(stored)
@@ -288,58 +298,20 @@ class Publishing:
     async def _drop_revisions(
         self, tenant: str, collection_id: str, before: int | None = None
     ) -> None:
-        for name in await self._names(tenant):
+        for name in await self._metadata.names(tenant):
             parsed = parse_revision(name)
             own = parsed is not None and parsed.collection_id == collection_id
             if own and (before is None or parsed is None or parsed.number < before):
-                await self._drop_physical(tenant, name)
-
-    async def _drop_physical(self, tenant: str, name: str) -> None:
-        """Drop a collection by its own name; nothing happens if it is gone, or an alias."""
-        answer = await self._describe(tenant, name)
-        if answer is None or answer.collection_name != name:
-            return
-        request = milvus_pb2.DropCollectionRequest(collection_name=name)
-        try:
-            await self._connection.call("DropCollection", request, tenant=tenant, to_the_end=True)
-        except MilvusFailure as failure:
-            if not failure.is_missing_collection:
-                raise
-
-    async def _describe(
-        self, tenant: str, name: str
-    ) -> milvus_pb2.DescribeCollectionResponse | None:
-        """Return what Milvus knows about a collection or alias, or None."""
-        request = milvus_pb2.DescribeCollectionRequest(collection_name=name)
-        try:
-            return await self._connection.call("DescribeCollection", request, tenant=tenant)
-        except MilvusFailure as failure:
-            if failure.is_missing_collection:
-                return None
-            raise
-
-    async def _names(self, tenant: str) -> list[str]:
-        """Return the names of all collections in a tenant's database, without aliases."""
-        try:
-            answer = await self._connection.call(
-                "ShowCollections", milvus_pb2.ShowCollectionsRequest(), tenant=tenant
-            )
-        except MilvusFailure as failure:
-            if failure.is_missing_collection:
-                return []
-            raise
-        return list(answer.collection_names)
+                await self._metadata.drop(tenant, name)
 
 
-def _property(answer: milvus_pb2.DescribeCollectionResponse | None, key: str) -> str | None:
-    if answer is None:
-        return None
-    return next((str(each.value) for each in answer.properties if each.key == key), None)
+def _facts_of(answer: Description) -> tuple[CollectionSpec, CollectionSettings]:
+    return decode_facts(property_of(answer, FACTS_KEY) or "")
 
 
 def _taken(collection_id: str) -> AlreadyExistsError:
     return AlreadyExistsError(
-        "there is a collection of this id",
+        "there is a collection or an alias of this id",
         field="collection_id",
         resource_type=COLLECTION,
         resource_name=f"collections/{collection_id}",

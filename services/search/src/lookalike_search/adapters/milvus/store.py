@@ -14,12 +14,14 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 from pymilvus.grpc_gen import milvus_pb2
 
 from lookalike_common.errors import LookalikeError
+from lookalike_search.adapters.milvus.aliases import Aliases
 from lookalike_search.adapters.milvus.capabilities import Dialect, dialect_of
 from lookalike_search.adapters.milvus.coalescing import Coalescer
 from lookalike_search.adapters.milvus.connection import Message, MilvusConnection
 from lookalike_search.adapters.milvus.consistency import milvus_consistency
 from lookalike_search.adapters.milvus.failures import MilvusFailure, unavailable
 from lookalike_search.adapters.milvus.keywords import Keywords, Lookup
+from lookalike_search.adapters.milvus.metadata import Metadata
 from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE, tenant_of
 from lookalike_search.adapters.milvus.publishing import Publishing
 from lookalike_search.adapters.milvus.rows import (
@@ -38,6 +40,7 @@ from lookalike_search.adapters.milvus.searches import Ask, Searches
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.filters import CheckedExpression, entity_columns, quote, render
 from lookalike_search.model import (
+    Alias,
     CollectionSettings,
     CollectionSpec,
     Consistency,
@@ -95,7 +98,9 @@ class MilvusStore:
             on_change=self._tell,
         )
         self._listeners: list[Callable[[bool], None]] = []
-        self._publishing = Publishing(self._connection)
+        self._metadata = Metadata(self._connection)
+        self._aliases = Aliases(self._metadata)
+        self._publishing = Publishing(self._connection, self._metadata, self._aliases)
         self._writers = Writers(self._flush)
         self._coalescer = Coalescer(
             Searches(self._read).run, parallel=_PARALLEL, most=lambda ask: ask.most_together
@@ -117,6 +122,7 @@ class MilvusStore:
         if self._tidying is not None:
             self._tidying.cancel()
             await asyncio.wait((self._tidying,))
+        await self._aliases.close()
         await self._coalescer.close()
         await self._keywords.close()
         await self._writers.close()
@@ -178,6 +184,23 @@ class MilvusStore:
     async def drop(self, tenant: str, collection: StoredCollection) -> None:
         """See `VectorStore`."""
         await self._publishing.drop(tenant, collection)
+
+    @_translated
+    async def set_alias(
+        self, tenant: str, alias_id: str, collection_id: str, etag: str = ""
+    ) -> Alias:
+        """See `VectorStore`."""
+        return await self._aliases.set(tenant, alias_id, collection_id, etag)
+
+    @_translated
+    async def delete_alias(self, tenant: str, alias_id: str, etag: str = "") -> None:
+        """See `VectorStore`."""
+        await self._aliases.delete(tenant, alias_id, etag)
+
+    @_translated
+    async def list_aliases(self, tenant: str) -> list[Alias]:
+        """See `VectorStore`."""
+        return await self._aliases.list(tenant)
 
     def exclusive(
         self, tenant: str, collection: StoredCollection
@@ -399,6 +422,7 @@ class MilvusStore:
                 tenant = tenant_of(name)
                 if tenant is not None:
                     await self._publishing.tidy(tenant)
+                    await self._aliases.tidy(tenant)
         except (LookalikeError, MilvusFailure) as error:
             _logger.warning("could not put Milvus in order: %s", error)
 
