@@ -27,6 +27,10 @@ DIMENSIONS: Final = 26
 TEXT: Final = "encoders/toy-text@1"
 IMAGE: Final = "encoders/toy-image@1"
 MODALITIES: Final = {TEXT: content_pb2.MODALITY_TEXT, IMAGE: content_pb2.MODALITY_IMAGE}
+OPERATIONS: Final = {
+    TEXT: [encoder_pb2.Encoder.OPERATION_ENCODE, encoder_pb2.Encoder.OPERATION_RERANK],
+    IMAGE: [encoder_pb2.Encoder.OPERATION_ENCODE],
+}
 SERVICE: Final = "lookalike.encoder.v1.EncoderService"
 
 
@@ -47,6 +51,8 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
         """Change one, and the encoder is another one."""
         self.requests: list[encoder_service_pb2.EncodeRequest] = []
         """What was asked, in order."""
+        self.reranked: list[encoder_service_pb2.RerankRequest] = []
+        """The same of Rerank."""
 
     def server(self) -> GrpcServer:
         """Return a server that answers with this encoder."""
@@ -62,7 +68,7 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
         name = self._find(request.name)
         return encoder_pb2.Encoder(
             name=name,
-            operations=[encoder_pb2.Encoder.OPERATION_ENCODE],
+            operations=OPERATIONS[name],
             modalities=[MODALITIES[name]],
             dimensions=DIMENSIONS,
             vector_kind=vector_pb2.VECTOR_KIND_DENSE,
@@ -117,8 +123,17 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
     async def Rerank(  # noqa: N802 - the name of the rpc
         self, request: encoder_service_pb2.RerankRequest, _context: object
     ) -> encoder_service_pb2.RerankResponse:
-        """Refuse: it knows letters only."""
-        raise self._cannot(request.encoder)
+        """Score texts by the share of their words that the query has."""
+        self.reranked.append(request)
+        name = self._find(request.encoder)
+        if encoder_pb2.Encoder.OPERATION_RERANK not in OPERATIONS[name]:
+            raise self._cannot(request.encoder)
+        query = set(request.query.text.split())
+        return encoder_service_pb2.RerankResponse(
+            results=[_rerank(query, each.text) for each in request.documents],
+            encoder=name,
+            fingerprint=self.fingerprints[name],
+        )
 
     async def MatchStructure(  # noqa: N802 - the name of the rpc
         self, request: encoder_service_pb2.MatchStructureRequest, _context: object
@@ -136,6 +151,17 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
                 "no such encoder", resource_type="lookalike/Encoder", resource_name=name
             )
         return full
+
+
+def _rerank(query: set[str], text: str) -> encoder_service_pb2.RerankResult:
+    if "illegible" in text:
+        error = InvalidContentError("cannot be read", field="documents")
+        return encoder_service_pb2.RerankResult(error=to_status(error))
+    words = text.split()
+    score = sum(each in query for each in words) / len(words)
+    return encoder_service_pb2.RerankResult(
+        document=encoder_service_pb2.RerankedDocument(score=score)
+    )
 
 
 def _encode(contents: Sequence[content_pb2.Content]) -> list[encoder_service_pb2.EncodeResult]:

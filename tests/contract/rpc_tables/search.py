@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from lookalike.search.v1 import search_service_pb2 as pb
 from lookalike.type.v1 import content_pb2
+from lookalike_common.errors import Code
 from tests.contract.rpc_tables.collections import NAN, NONE, PHOTOS, PLAIN, TEXTS, WORDS
-from tests.contract.rpc_tables.encoder import bomb, photo
+from tests.contract.rpc_tables.encoder import IMAGE, TEXT, bomb, photo
 from tests.contract.rpc_tables.rows import (
     Answers,
     Outcome,
+    Refuses,
     Row,
     World,
     invalid,
@@ -120,6 +122,42 @@ KEYWORDS: Final = [
     _row("too many words", invalid("queries[0].keyword"), by_words("a" * 4097)),
 ]
 
+
+def _rerank(name: str, outcome: Outcome, *queries: Query, **fields: Any) -> Row:
+    """Return a reranked search in WORDS, by good words unless there are queries."""
+    fields = {"encoder": TEXT, **fields}
+    queries = queries or (by_words("garden dog"),)
+    return Row(SEARCH, name, search(WORDS, *queries, rerank=pb.Rerank(**fields)), outcome)
+
+
+RERANKED: Final = [
+    _rerank("reranked", Answers(lambda reply: 0 < reply.hits[0].score < 1)),
+    _rerank("reranked by an attribute", _hits("dog", "fox"), attribute="title"),
+    _rerank("one candidate", _hits("dog"), candidates=1),
+    _rerank(
+        "reranked, nothing good enough",
+        Answers(lambda reply: reply.abstained and not reply.hits),
+        min_score=2,
+    ),
+    _rerank("reranked without a text", invalid("rerank"), by_vector(1, 0, 0)),
+    _rerank("reranked by a reserved name", invalid("rerank.attribute"), attribute="item"),
+    _rerank("no candidates", invalid("rerank.candidates"), candidates=0),
+    _rerank("too many candidates", invalid("rerank.candidates"), candidates=1001),
+    _rerank("reranked by nobody", invalid("rerank.encoder"), encoder=""),
+    _rerank("reranked by an unknown encoder", missing("encoders/none"), encoder="encoders/none"),
+    _rerank(
+        "reranked by an encoder that does not",
+        Refuses(Code.FAILED_PRECONDITION, "WRONG_OPERATION", "rerank.encoder"),
+        encoder=IMAGE,
+    ),
+    _row(
+        "reranked by a number",
+        invalid("rerank.attribute"),
+        by_vector(1, 0, 0),
+        rerank=pb.Rerank(encoder=TEXT, attribute="price"),
+    ),
+]
+
 BAD_VECTORS: Final = [
     _row("wrong dimension", mismatch("queries[0].vector"), by_vector(1, 0)),
     _row("NaN", invalid("queries[0].vector"), Query(vector=NAN)),
@@ -204,7 +242,15 @@ LATER: Final = [
         later("queries[0].content.asset"),
         Query(content=Content(asset=f"assets/{'a' * 64}")),
     ),
-    _row("reranking", later("rerank"), rerank=pb.Rerank(encoder="encoders/x")),
 ]
 
-ROWS: Final = [*FINDS, *KEYWORDS, *BAD_VECTORS, *BAD_PAGES, *BAD_FILTERS, *MISSING, *LATER]
+ROWS: Final = [
+    *FINDS,
+    *KEYWORDS,
+    *RERANKED,
+    *BAD_VECTORS,
+    *BAD_PAGES,
+    *BAD_FILTERS,
+    *MISSING,
+    *LATER,
+]

@@ -412,12 +412,6 @@ BAD: dict[str, tuple[search_service_pb2.Query, dict[str, Any], type[LookalikeErr
         UnimplementedError,
         "queries[0].content.asset",
     ),
-    "reranking": (
-        by_vector(1, 0, 0),
-        {"rerank": search_service_pb2.Rerank(encoder="encoders/x")},
-        UnimplementedError,
-        "rerank",
-    ),
     "a broken filter": (by_vector(1, 0, 0), {"filter": "price <"}, InvalidFilterError, "filter"),
     "groups by a field that is none": (
         by_vector(1, 0, 0),

@@ -76,3 +76,13 @@ class EncoderPort(Protocol):
         `BackendUnavailableError` when it is away.
         """
         ...
+
+    async def rerank(
+        self, encoder: str, query: str, documents: Sequence[str]
+    ) -> list[float | LookalikeError]:
+        """Return how well each text fits the query, or why it has no score, in their order.
+
+        Higher is closer, by the encoder's own measure. Raises what is wrong with the query at
+        `query`, with the encoder at `encoder`, with the number of texts at `documents`.
+        """
+        ...

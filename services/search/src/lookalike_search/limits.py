@@ -8,7 +8,7 @@ from typing import Final
 from lookalike_search.attributes import MAX_ATTRIBUTES_BYTES
 from lookalike_search.commands.collections import MAX_FILTERABLE
 from lookalike_search.filters import MAX_BYTES, MAX_NESTING, MAX_TERMS
-from lookalike_search.queries import MAX_QUERIES, MAX_WINDOW
+from lookalike_search.queries import MAX_CANDIDATES, MAX_QUERIES, MAX_WINDOW
 from lookalike_search.writing import MAX_ITEM_BYTES, MAX_TEXT_BYTES
 
 PUBLISHED: Final[Mapping[str, int]] = {
@@ -21,6 +21,7 @@ PUBLISHED: Final[Mapping[str, int]] = {
     "max_item_key_bytes": MAX_ITEM_BYTES,
     "max_page_size": 1000,  # as the protos say
     "max_queries": MAX_QUERIES,
+    "max_rerank_candidates": MAX_CANDIDATES,
     "max_text_bytes": MAX_TEXT_BYTES,
     "max_top_k": MAX_WINDOW,
     "max_window": MAX_WINDOW,

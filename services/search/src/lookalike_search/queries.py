@@ -19,6 +19,10 @@ DEFAULT_TOP_K: Final = 10
 MAX_WINDOW: Final = 10_000
 """offset + top_k, at most."""
 MAX_QUERIES: Final = 16
+MAX_CANDIDATES: Final = 1000
+"""Hits that a reranker looks at, at most."""
+CANDIDATES_PER_HIT: Final = 5
+"""How many for each hit of a page, unless the caller says so."""
 _TOKEN: Final = re.compile(r"v1\.([0-9a-f]{1,16})")
 
 
@@ -54,6 +58,18 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rerank:
+    """A second, more exact look at the best hits."""
+
+    encoder: str
+    attribute: str = ""
+    """The attribute to read; empty for the entities' text."""
+    candidates: int
+    """Hits to look at; the result has no more."""
+    min_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOrder:
     """One search."""
 
@@ -72,6 +88,7 @@ class SearchOrder:
     consistency: Consistency = Consistency.BOUNDED
     consistency_token: str = ""
     params: Mapping[str, float] = field(default_factory=dict)
+    rerank: Rerank | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,22 @@ class EncoderClient:
             raise InternalError("the encoder answered with another number of results")
         return [_from_result(each) for each in reply.results]
 
+    async def rerank(
+        self, encoder: str, query: str, documents: Sequence[str]
+    ) -> list[float | LookalikeError]:
+        """See `EncoderPort`."""
+        request = encoder_service_pb2.RerankRequest(
+            encoder=encoder,
+            query=content_pb2.Content(text=query),
+            documents=[content_pb2.Content(text=each) for each in documents],
+            priority=encoder_service_pb2.PRIORITY_INTERACTIVE,
+        )
+        with _translated():
+            reply: encoder_service_pb2.RerankResponse = await self._stub.Rerank(request)
+        if len(reply.results) != len(documents):
+            raise InternalError("the encoder answered with another number of scores")
+        return [_from_score(each) for each in reply.results]
+
 
 @contextmanager
 def _translated() -> Iterator[None]:
@@ -117,6 +133,12 @@ def _from_result(result: encoder_service_pb2.EncodeResult) -> Vector | Lookalike
     }:
         return InternalError("the encoder answered with a vector of another form")
     return np.frombuffer(dense.data, "<f4").astype(np.float32)
+
+
+def _from_score(result: encoder_service_pb2.RerankResult) -> float | LookalikeError:
+    if result.HasField("error"):
+        return _without_field(error_from_status(result.error))
+    return result.document.score
 
 
 def _without_field(error: LookalikeError) -> LookalikeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lookalike_common.errors import (
@@ -14,11 +14,19 @@ from lookalike_common.errors import (
 from lookalike_common.paging import Position, decode_page_token, encode_page_token
 from lookalike_search.attributes import check_attribute_name
 from lookalike_search.commands.entities import checked_filter
+from lookalike_search.encoding import Content, ContentKind
 from lookalike_search.filters import CheckedExpression
 from lookalike_search.grouping import ITEM, GroupBy
 from lookalike_search.model import AttributeType, CollectionSpec, Projection, StoredCollection
 from lookalike_search.output import OutputMask, parse_output_fields
-from lookalike_search.queries import MAX_QUERIES, MAX_WINDOW, SearchOrder, parse_freshness
+from lookalike_search.queries import (
+    MAX_QUERIES,
+    MAX_WINDOW,
+    Keywords,
+    Rerank,
+    SearchOrder,
+    parse_freshness,
+)
 from lookalike_search.store import Freshness
 
 _EFFORTS: Final = (64, 512, 4096, MAX_WINDOW)
@@ -28,6 +36,16 @@ _MAX_PARAM: Final = 65_536
 _GROUP_OVERFETCH: Final = 5
 _UNGROUPABLE: Final = frozenset({AttributeType.STRING_LIST, AttributeType.JSON})
 _LISTING: Final = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class Reranking:
+    """What hits are compared with in the second look."""
+
+    rerank: Rerank
+    query: str
+    at: str
+    """Where in the request the query's text is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +60,7 @@ class Plan:
     offset: int
     effort: int
     params: Mapping[str, float]
+    reranking: Reranking | None = None
 
     @property
     def top_k(self) -> int:
@@ -62,7 +81,38 @@ class Plan:
     def in_one_go(self) -> bool:
         """Whether the search itself reads all that the page shows."""
         order = self.order
-        return len(order.queries) == 1 and order.group_by is None and not self.offset
+        return (
+            len(order.queries) == 1
+            and order.group_by is None
+            and self.reranking is None
+            and not self.offset
+        )
+
+    @property
+    def retrieval(self) -> Plan:
+        """The plan for what is reranked: the best hits, with what the reranker and groups read.
+
+        It is the same for all pages, so pages of a reranked list fit together.
+        """
+        rerank, group_by = self.order.rerank, self.order.group_by
+        if rerank is None:
+            return self
+        order = replace(self.order, top_k=rerank.candidates, offset=0, group_by=None)
+        read = {rerank.attribute, group_by.field if group_by is not None else ""} - {"", ITEM}
+        effort = _effort(order)
+        return replace(
+            self,
+            order=order,
+            mask=OutputMask(
+                plain=frozenset({"item", "text"} if not rerank.attribute else {"item"}),
+                attributes=frozenset(read),
+                vectors=frozenset(),
+            ),
+            offset=0,
+            effort=effort,
+            params={"ef": effort, **order.params},
+            reranking=None,
+        )
 
     @property
     def projection(self) -> Projection:
@@ -119,7 +169,29 @@ def make_plan(order: SearchOrder, collection: StoredCollection) -> Plan:
         offset=offset,
         effort=effort,
         params={"ef": effort, **order.params},
+        reranking=_reranking(order, collection.spec),
     )
+
+
+def _reranking(order: SearchOrder, spec: CollectionSpec) -> Reranking | None:
+    rerank = order.rerank
+    if rerank is None:
+        return None
+    if rerank.attribute:
+        check_attribute_name(rerank.attribute, "rerank.attribute")
+        declared = spec.attribute(rerank.attribute)
+        if declared is not None and declared.type is not AttributeType.STRING:
+            raise InvalidArgumentError(
+                f"{rerank.attribute} is a {declared.type}; only strings can be read",
+                field="rerank.attribute",
+            )
+    for index, query in enumerate(order.queries):
+        match query.source:
+            case Keywords(words):
+                return Reranking(rerank, words, f"queries[{index}].keyword")
+            case Content(kind=ContentKind.TEXT, data=data):
+                return Reranking(rerank, data.decode(), f"queries[{index}].content")
+    raise InvalidArgumentError("no query has a text to compare hits with", field="rerank")
 
 
 def _effort(order: SearchOrder) -> int:

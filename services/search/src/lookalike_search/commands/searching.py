@@ -1,7 +1,7 @@
 """Finds the entities closest to one query, or to several that are fused.
 
     resolve the collection → make a vector of each query, or find its words → search with each →
-    drop what is too far → fuse → group, or cut the page → read what the page shows
+    drop what is too far → fuse → rerank → group, or cut the page → read what the page shows
 
 Pages are cut here, from a list sorted by score and then by id, out of a window that never ends
 between equal scores; the index's effort is fixed by the first page and travels in the token. So
@@ -10,16 +10,15 @@ pages fit together as long as nothing is written.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.examples import Example, Examples, Lookup
-from lookalike_search.commands.plan import Plan, make_plan
+from lookalike_search.commands.plan import Plan, Reranking, make_plan
+from lookalike_search.commands.reranking import rerank_hits
+from lookalike_search.commands.stopwatch import Stopwatch
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.fusion import Hit, fuse, single
@@ -42,29 +41,12 @@ class _Found:
     truncated: bool
 
 
-@dataclass(slots=True)
-class _Stopwatch:
-    """How long each stage took."""
-
-    stages: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - started
-
-    def timings(self) -> tuple[tuple[str, timedelta], ...]:
-        return tuple((name, timedelta(seconds=spent)) for name, spent in self.stages.items())
-
-
 class Searching:
     """The command behind `Search`."""
 
     def __init__(self, store: VectorStore, encoder: EncoderPort, catalog: Catalog) -> None:
         self._store = store
+        self._encoder = encoder
         self._catalog = catalog
         self._examples = Examples(store, encoder, catalog)
 
@@ -77,13 +59,14 @@ class Searching:
         )
 
     async def _search(self, tenant: str, plan: Plan) -> SearchResult:
-        watch = _Stopwatch()
+        watch = Stopwatch()
         with watch.stage("encode"):
             examples = await self._examples.make(
                 tenant, plan.collection, plan.order.queries, plan.freshness
             )
-        with watch.stage("store"):
-            found = await self._find(tenant, plan, examples)
+        found = await self._find(tenant, plan.retrieval, examples, watch)
+        if plan.reranking is not None:
+            found = await self._rerank(tenant, plan, plan.reranking, found, watch)
         page = slice(plan.offset, plan.offset + plan.top_k)
         hits, groups = list(found.hits[page]), list(found.groups[page])
         if plan.order.group_by is not None:
@@ -103,18 +86,26 @@ class Searching:
             timings=watch.timings(),
         )
 
-    async def _find(self, tenant: str, plan: Plan, examples: Sequence[Example | Lookup]) -> _Found:
+    async def _find(
+        self,
+        tenant: str,
+        plan: Plan,
+        examples: Sequence[Example | Lookup],
+        watch: Stopwatch,
+    ) -> _Found:
         """Search with a window that grows until it decides about the page."""
         most = self._store.capabilities.max_window
         excluding = any(each.excluded for each in examples)
         limit = min(most, plan.first_window(excluding=excluding))
         while True:
-            answers = await together(
-                [self._search_one(tenant, plan, each, limit) for each in examples]
-            )
-            hits, best = _merge(plan, examples, answers)
-            group_by = plan.order.group_by
-            groups = group_hits(hits, group_by) if group_by else []
+            with watch.stage("store"):
+                answers = await together(
+                    [self._search_one(tenant, plan, each, limit) for each in examples]
+                )
+            with watch.stage("fuse"):
+                hits, best = _merge(plan, examples, answers)
+                group_by = plan.order.group_by
+                groups = group_hits(hits, group_by) if group_by else []
             exhausted = all(
                 len(answer) < limit or _all_too_far(answer, query)
                 for answer, query in zip(answers, plan.order.queries, strict=True)
@@ -148,6 +139,29 @@ class Searching:
             projection=plan.projection,
             freshness=plan.freshness,
             params=plan.params,
+        )
+
+    async def _rerank(
+        self,
+        tenant: str,
+        plan: Plan,
+        reranking: Reranking,
+        found: _Found,
+        watch: Stopwatch,
+    ) -> _Found:
+        """Put the best hits into the reranker's order, and into groups by that."""
+        candidates: Sequence[Hit] = found.hits[: reranking.rerank.candidates]
+        if not plan.retrieval.in_one_go:
+            with watch.stage("read"):
+                candidates, _ = await self._complete(tenant, plan.retrieval, candidates, [])
+        with watch.stage("rerank"):
+            hits, best = await rerank_hits(self._encoder, reranking, candidates)
+        group_by = plan.order.group_by
+        return _Found(
+            hits=hits,
+            groups=group_hits(hits, group_by) if group_by else [],
+            best_score=found.best_score if best is None else best,
+            truncated=False,
         )
 
     async def _complete(

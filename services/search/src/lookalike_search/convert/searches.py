@@ -20,10 +20,13 @@ from lookalike_search.fusion import Fusion, Hit
 from lookalike_search.grouping import GroupBy
 from lookalike_search.model import Consistency, Vector
 from lookalike_search.queries import (
+    CANDIDATES_PER_HIT,
     DEFAULT_TOP_K,
+    MAX_CANDIDATES,
     EntityRef,
     Keywords,
     Query,
+    Rerank,
     SearchOrder,
     SearchResult,
 )
@@ -44,8 +47,6 @@ _CONSISTENCIES: Final[Mapping[int, Consistency]] = {
 
 def from_search(request: search_service_pb2.SearchRequest) -> SearchOrder:
     """Return the search that is asked for."""
-    if request.HasField("rerank"):
-        raise UnimplementedError("reranking is not built yet", field="rerank")
     return SearchOrder(
         collection_id=collection_id_of(request.collection),
         queries=tuple(
@@ -63,6 +64,7 @@ def from_search(request: search_service_pb2.SearchRequest) -> SearchOrder:
         consistency=_CONSISTENCIES[request.consistency],
         consistency_token=request.consistency_token,
         params=dict(request.params),
+        rerank=_from_rerank(request),
     )
 
 
@@ -123,6 +125,20 @@ def _from_source(
             raise InvalidArgumentError("has nothing to look for", field=at)
         case other:
             raise UnimplementedError(f"{other} queries are not built yet", field=f"{at}.{other}")
+
+
+def _from_rerank(request: search_service_pb2.SearchRequest) -> Rerank | None:
+    if not request.HasField("rerank"):
+        return None
+    message = request.rerank
+    top_k = request.top_k if request.HasField("top_k") else DEFAULT_TOP_K
+    usual = min(CANDIDATES_PER_HIT * top_k, MAX_CANDIDATES)
+    return Rerank(
+        encoder=message.encoder,
+        attribute=message.attribute,
+        candidates=message.candidates if message.HasField("candidates") else usual,
+        min_score=message.min_score if message.HasField("min_score") else None,
+    )
 
 
 def _from_group_by(message: search_service_pb2.GroupBy) -> GroupBy:
