@@ -125,6 +125,28 @@ def plain_field(
     return collection_pb2.VectorField(name=name, dimensions=dimensions, metric=metric, space=space)
 
 
+def bits_field(
+    metric: vector_pb2.Metric.ValueType = vector_pb2.METRIC_TANIMOTO,
+    *,
+    name: str = "vector",
+    dimensions: int = 64,
+    space: str = "",
+) -> collection_pb2.VectorField:
+    """Return a vector field whose bits the caller brings."""
+    return collection_pb2.VectorField(
+        name=name,
+        dimensions=dimensions,
+        vector_kind=vector_pb2.VECTOR_KIND_BINARY,
+        metric=metric,
+        space=space,
+    )
+
+
+def bits(data: bytes, dimensions: int = 0) -> vector_pb2.Vector:
+    """Return a vector of packed bits."""
+    return vector_pb2.Vector(binary=vector_pb2.BinaryVector(data=data, dimensions=dimensions))
+
+
 def dense(*values: float) -> vector_pb2.Vector:
     """Return a vector as numbers."""
     return vector_pb2.Vector(dense=vector_pb2.DenseVector(values=values))

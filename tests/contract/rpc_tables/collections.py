@@ -23,7 +23,7 @@ from tests.contract.rpc_tables.rows import (
     mismatch,
     missing,
 )
-from tests.support.search_client import Attribute, dense, entity, plain_field
+from tests.support.search_client import Attribute, bits_field, dense, entity, plain_field
 
 PHOTOS: Final = "collections/table-photos"
 """Bound to the encoder of pictures; jobs write into it."""
@@ -166,7 +166,7 @@ CREATE: Final = [
         attributes=[Attribute(name="a")],
     ),
     _creation(
-        "binary vectors",
+        "sparse vectors",
         Refuses(
             Code.FAILED_PRECONDITION,
             "UNSUPPORTED_BY_BACKEND",
@@ -174,21 +174,29 @@ CREATE: Final = [
         ),
         VectorField(
             dimensions=64,
-            vector_kind=vector_pb2.VECTOR_KIND_BINARY,
-            metric=vector_pb2.METRIC_TANIMOTO,
+            vector_kind=vector_pb2.VECTOR_KIND_SPARSE,
+            metric=vector_pb2.METRIC_INNER_PRODUCT,
         ),
     ),
     *(
-        _creation(
+        Row(
+            "CollectionService.CreateCollection",
             f"bits of {name}",
-            Refuses(
-                Code.FAILED_PRECONDITION,
-                "UNSUPPORTED_BY_BACKEND",
-                "collection.vector_fields[0].vector_kind",
+            create(f"table-{name}", VectorField(encoder=f"encoders/{name}@1")),
+            Answers(
+                lambda reply: (
+                    reply.vector_fields[0].vector_kind == vector_pb2.VECTOR_KIND_BINARY
+                    and reply.vector_fields[0].metric
+                    in {vector_pb2.METRIC_TANIMOTO, vector_pb2.METRIC_HAMMING}
+                )
             ),
-            VectorField(encoder=f"encoders/{name}"),
         )
-        for name in ("morgan-2048@1", "phash-256@1")
+        for name in ("morgan-2048", "phash-256")
+    ),
+    _creation(
+        "bits by cosine",
+        invalid("collection.vector_fields[0].metric"),
+        bits_field(vector_pb2.METRIC_COSINE),
     ),
     _creation(
         "a partition key", later("collection.partition_key"), plain_field(), partition_key="a"

@@ -20,7 +20,7 @@ from tests.contract.rpc_tables.rows import (
     mismatch,
     missing,
 )
-from tests.support.search_client import by_entity, by_text, by_vector, by_words, ids
+from tests.support.search_client import bits, by_entity, by_text, by_vector, by_words, ids
 
 SEARCH: Final = "SearchService.Search"
 Query = pb.Query
@@ -165,6 +165,12 @@ BAD_VECTORS: Final = [
         "NaN as a number",
         invalid("queries[0].vector.dense.values[1]"),
         by_vector(1, float("nan"), 0),
+    ),
+    _row("bits among numbers", mismatch("queries[0].vector"), Query(vector=bits(b"\x01"))),
+    _row(
+        "fewer bytes than bits",
+        invalid("queries[0].vector.binary.data"),
+        Query(vector=bits(b"\x01", 9)),
     ),
     _row("a zero vector", invalid("queries[0].vector"), by_vector(0, 0, 0)),
     _row("nothing to look for", invalid("queries[0].source"), Query()),

@@ -22,7 +22,7 @@ from lookalike_common.errors import (
 )
 from lookalike_common.server import GrpcServer
 from lookalike_common.testing import loopback
-from tests.support.search_client import SearchClient, entity, failure, plain_field
+from tests.support.search_client import SearchClient, bits_field, entity, failure, plain_field
 from tests.support.toy_encoder import DIMENSIONS, TEXT, ToyEncoder
 
 Attribute = collection_pb2.AttributeField
@@ -173,13 +173,39 @@ REFUSED = {
         InvalidArgumentError,
         "collection.vector_fields[0].metric",
     ),
-    "binary vectors": (
+    "cosine on bits": (
+        collection_pb2.Collection(vector_fields=[bits_field(vector_pb2.METRIC_COSINE)]),
+        InvalidArgumentError,
+        "collection.vector_fields[0].metric",
+    ),
+    "one bit": (
+        collection_pb2.Collection(
+            vector_fields=[bits_field(vector_pb2.METRIC_HAMMING, dimensions=1)]
+        ),
+        InvalidArgumentError,
+        "collection.vector_fields[0].dimensions",
+    ),
+    "an index for bits that Milvus Lite lacks": (
         collection_pb2.Collection(
             vector_fields=[
                 collection_pb2.VectorField(
                     dimensions=64,
                     vector_kind=vector_pb2.VECTOR_KIND_BINARY,
                     metric=vector_pb2.METRIC_TANIMOTO,
+                    index=collection_pb2.Index(type=collection_pb2.Index.TYPE_HNSW),
+                )
+            ]
+        ),
+        UnsupportedByBackendError,
+        "collection.vector_fields[0].index.type",
+    ),
+    "sparse vectors": (
+        collection_pb2.Collection(
+            vector_fields=[
+                collection_pb2.VectorField(
+                    dimensions=64,
+                    vector_kind=vector_pb2.VECTOR_KIND_SPARSE,
+                    metric=vector_pb2.METRIC_INNER_PRODUCT,
                 )
             ]
         ),

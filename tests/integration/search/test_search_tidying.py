@@ -12,6 +12,7 @@ from lookalike_search.adapters.milvus import MilvusStore
 from lookalike_search.adapters.milvus.names import alias_name, physical_name
 from lookalike_search.adapters.milvus.publishing import ABANDONED
 from lookalike_search.adapters.milvus.schema import entity_schema
+from lookalike_search.adapters.milvus.vector_columns import columns_of
 from lookalike_search.model import (
     CollectionSettings,
     CollectionSpec,
@@ -39,8 +40,9 @@ async def abandon(store: MilvusStore, tenant: str, collection_id: str, age: time
     """Leave a collection behind as a creator does that is killed before it has the alias."""
     now = time.time_ns() // 1000
     name = physical_name(collection_id, now - int(age.total_seconds() * 1_000_000))
+    columns = columns_of(spec(collection_id), native_bits=False)
     request = milvus_pb2.CreateCollectionRequest(
-        collection_name=name, schema=entity_schema(name, spec(collection_id))
+        collection_name=name, schema=entity_schema(name, spec(collection_id), columns)
     )
     await store._connection.call("CreateCollection", request, tenant=tenant)
     return name

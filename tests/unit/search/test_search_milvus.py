@@ -45,6 +45,7 @@ from lookalike_search.adapters.milvus.rows import (
     split_by_size,
     to_columns,
 )
+from lookalike_search.adapters.milvus.vector_columns import columns_of
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.model import (
     AttributeSpec,
@@ -214,9 +215,10 @@ RECORDS = st.lists(
 
 @given(RECORDS)
 def test_rows_come_back_bit_by_bit(records: list[EntityRecord]) -> None:
-    columns = to_columns(spec(), records)
+    vectors = columns_of(spec(), native_bits=False)
+    columns = to_columns(spec(), vectors, records)
     projection = Projection(vectors=frozenset({"vector"}))
-    found = from_columns([each.id for each in records], columns, projection)
+    found = from_columns([each.id for each in records], columns, projection, vectors)
     for before, after in zip(records, found, strict=True):
         assert vector_bytes(after.vectors["vector"]) == vector_bytes(before.vectors["vector"])
         assert replace(after, vectors={}) == replace(before, vectors={})
@@ -225,7 +227,7 @@ def test_rows_come_back_bit_by_bit(records: list[EntityRecord]) -> None:
 def test_large_batches_are_split() -> None:
     vector = np.zeros(32_768, np.float32)
     records = [EntityRecord(id=str(i), vectors={"vector": vector}) for i in range(300)]
-    batches = list(split_by_size(records))
+    batches = list(split_by_size(columns_of(spec(32_768), native_bits=False), records))
     assert [each for batch in batches for each in batch] == records
     assert len(batches) == 3
     assert all(len(batch) * vector.nbytes <= MAX_BATCH_BYTES for batch in batches)

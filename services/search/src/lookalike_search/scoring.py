@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lookalike_search.model import Metric
 
 
@@ -16,3 +18,11 @@ def score_of_distance(metric: Metric, distance: float, dimensions: int) -> float
             return 1.0 / (1.0 + distance)
         case Metric.HAMMING:
             return 1.0 - distance / dimensions
+
+
+def as_replied(score: float) -> float:
+    """Return a score as replies carry it: float32.
+
+    Limits are compared with this, so that a score which a caller read is inside of its own limit.
+    """
+    return float(np.float32(score))

@@ -38,6 +38,9 @@ class Capabilities:
     version: str
     vector_kinds: frozenset[VectorKind]
     index_types: frozenset[IndexType]
+    """For dense vectors."""
+    bit_index_types: frozenset[IndexType]
+    """For binary vectors."""
     max_vector_fields: int
     """Vector fields of a collection, its keyword indexes counted in."""
     analyzers: frozenset[str]

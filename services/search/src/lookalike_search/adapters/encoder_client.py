@@ -20,7 +20,7 @@ from lookalike_common.errors import (
 )
 from lookalike_common.status import error_from_rpc, error_from_status
 from lookalike_search.encoding import Content, ContentKind, EncoderFacts
-from lookalike_search.model import Metric, Task, Vector, VectorKind
+from lookalike_search.model import Bits, Metric, Task, Vector, VectorKind
 
 _FEW: Final = 16
 """Documents that may go with the interactive ones: somebody waits for an answer."""
@@ -126,7 +126,10 @@ def _translated() -> Iterator[None]:
 def _from_result(result: encoder_service_pb2.EncodeResult) -> Vector | LookalikeError:
     if result.HasField("error"):
         return _without_field(error_from_status(result.error))
-    dense = result.item.vectors[0].dense if result.item.vectors else vector_pb2.DenseVector()
+    vector = result.item.vectors[0] if result.item.vectors else vector_pb2.Vector()
+    if vector.HasField("binary"):
+        return Bits(vector.binary.data, vector.binary.dimensions or 8 * len(vector.binary.data))
+    dense = vector.dense
     if not dense.data or dense.dtype not in {
         vector_pb2.DATA_TYPE_FLOAT32,
         vector_pb2.DATA_TYPE_UNSPECIFIED,

@@ -57,7 +57,11 @@ _INDEX_PARAMS: Final[Mapping[IndexType, Mapping[str, range]]] = {
     IndexType.SCANN: {"nlist": range(1, 65_537)},
 }
 """Settings of each index with their ranges; the others have none."""
-_DENSE_METRICS: Final = frozenset({Metric.COSINE, Metric.INNER_PRODUCT, Metric.EUCLIDEAN})
+_METRICS: Final[Mapping[VectorKind, frozenset[Metric]]] = {
+    VectorKind.DENSE: frozenset({Metric.COSINE, Metric.INNER_PRODUCT, Metric.EUCLIDEAN}),
+    VectorKind.BINARY: frozenset({Metric.TANIMOTO, Metric.HAMMING}),
+}
+"""How vectors of a kind that can be stored are compared."""
 _COLUMN_TYPES: Final = frozenset(AttributeType) - {AttributeType.STRING_LIST, AttributeType.JSON}
 
 
@@ -312,14 +316,18 @@ def _check_supported(spec: VectorFieldSpec, capabilities: Capabilities, at: str)
         raise UnsupportedByBackendError(
             f"{backend} cannot store {spec.kind} vectors", field=f"{at}.vector_kind"
         )
-    if spec.index.type is not IndexType.AUTO and spec.index.type not in capabilities.index_types:
+    indexes = (
+        capabilities.bit_index_types if spec.kind is VectorKind.BINARY else capabilities.index_types
+    )
+    if spec.index.type is not IndexType.AUTO and spec.index.type not in indexes:
         raise UnsupportedByBackendError(
-            f"{backend} has no index {spec.index.type}", field=f"{at}.index.type"
+            f"{backend} has no index {spec.index.type} for {spec.kind} vectors",
+            field=f"{at}.index.type",
         )
     _check_index_params(spec.index, f"{at}.index.params")
-    if spec.metric not in _DENSE_METRICS:
+    if spec.metric not in _METRICS[spec.kind]:
         raise InvalidArgumentError(
-            f"dense vectors are not compared by {spec.metric}", field=f"{at}.metric"
+            f"{spec.kind} vectors are not compared by {spec.metric}", field=f"{at}.metric"
         )
     if spec.dimensions not in _DIMENSIONS:
         raise InvalidArgumentError(

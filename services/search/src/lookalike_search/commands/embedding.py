@@ -8,6 +8,7 @@ from lookalike_common.errors import LookalikeError
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.model import Task, Vector
+from lookalike_search.vectors import check_vector
 from lookalike_search.writing import Encoding
 
 
@@ -28,11 +29,19 @@ async def embed(encoder: EncoderPort, wanted: Sequence[Encoding]) -> list[Vector
             Task.DOCUMENT,
         )
         for place, answer in zip(places, answers, strict=True):
-            made[place] = (
-                answer.at(wanted[place].source) if isinstance(answer, LookalikeError) else answer
-            )
+            made[place] = _checked(answer, wanted[place])
 
     await together(
         [embed_field(name) for name in dict.fromkeys(each.field.name for each in wanted)]
     )
     return [made[place] for place in range(len(wanted))]
+
+
+def _checked(answer: Vector | LookalikeError, wanted: Encoding) -> Vector | LookalikeError:
+    """Return a vector that its field can take, or what is wrong, at the source."""
+    if isinstance(answer, LookalikeError):
+        return answer.at(wanted.source)
+    try:
+        return check_vector(answer, wanted.field, wanted.source)
+    except LookalikeError as error:
+        return error

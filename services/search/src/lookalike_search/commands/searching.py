@@ -26,6 +26,7 @@ from lookalike_search.grouping import HitGroup, group_hits
 from lookalike_search.model import Neighbor
 from lookalike_search.output import OutputMask
 from lookalike_search.queries import Query, SearchOrder, SearchResult
+from lookalike_search.scoring import as_replied
 from lookalike_search.store import VectorStore
 
 _GROWTH: Final = 4
@@ -211,14 +212,19 @@ def _masked(hit: Hit, mask: OutputMask) -> Hit:
 
 
 def _is_wanted(neighbor: Neighbor, query: Query) -> bool:
-    return (query.min_score is None or neighbor.score >= query.min_score) and (
-        query.max_score is None or neighbor.score <= query.max_score
+    score = as_replied(neighbor.score)
+    return (query.min_score is None or score >= query.min_score) and (
+        query.max_score is None or score <= query.max_score
     )
 
 
 def _all_too_far(answer: Sequence[Neighbor], query: Query) -> bool:
     """Whether whatever comes after this answer cannot reach the query's `min_score`."""
-    return query.min_score is not None and bool(answer) and answer[-1].score < query.min_score
+    return (
+        query.min_score is not None
+        and bool(answer)
+        and as_replied(answer[-1].score) < query.min_score
+    )
 
 
 def _decides(

@@ -35,7 +35,9 @@ _WIDTHS: Final[Mapping[int, int]] = {
 
 
 def from_vector(message: vector_pb2.Vector, field: str) -> Vector:
-    """Return a dense vector as float32 [dimensions]; raises `InvalidArgumentError` at `field`."""
+    """Return a dense vector as float32 [dimensions], or bits; raises errors at `field`."""
+    if message.HasField("binary"):
+        return from_binary(message.binary, f"{field}.binary")
     if not message.HasField("dense"):
         kind = message.WhichOneof("kind")
         raise UnimplementedError(f"{kind} vectors cannot be used yet", field=f"{field}.{kind}")
@@ -47,6 +49,19 @@ def from_vector(message: vector_pb2.Vector, field: str) -> Vector:
             field=f"{field}.dense.dimensions",
         )
     return vector
+
+
+def from_binary(message: vector_pb2.BinaryVector, field: str) -> Bits:
+    """Return bits; raises `InvalidArgumentError` at `field` where bytes and dimensions differ."""
+    size = message.dimensions or 8 * len(message.data)
+    if len(message.data) != -(-size // 8):
+        raise InvalidArgumentError(
+            f"has {len(message.data)} bytes, {size} dimensions have {-(-size // 8)}",
+            field=f"{field}.data",
+        )
+    if size % 8 and message.data[-1] >> size % 8:
+        raise InvalidArgumentError(f"has bits beyond its {size} dimensions", field=f"{field}.data")
+    return Bits(message.data, size)
 
 
 def to_vector(

@@ -24,7 +24,9 @@ class Dialect:
 
     capabilities: Capabilities
     automatic_index: IndexType
-    """What a field is indexed with that leaves it to us."""
+    """What a field of dense vectors is indexed with that leaves it to us."""
+    native_bits: bool
+    """Whether there is BINARY_VECTOR; bits are floats of 0 and 1 where not."""
     flush_rows: int | None
     """Unflushed rows that make reads slow; None where the server looks after that itself."""
     flush_idle: timedelta = _FLUSH_IDLE
@@ -39,16 +41,19 @@ def dialect_of(version: str) -> Dialect:
             capabilities=Capabilities(
                 backend="milvus-lite",
                 version=lite[1],
-                vector_kinds=frozenset({VectorKind.DENSE}),
+                vector_kinds=frozenset({VectorKind.DENSE, VectorKind.BINARY}),
                 index_types=frozenset(
                     {IndexType.FLAT, IndexType.HNSW, IndexType.IVF_FLAT, IndexType.IVF_SQ8}
                 ),
+                # Others would not look at all of the window that proves a ranking of bits.
+                bit_index_types=frozenset({IndexType.FLAT}),
                 max_vector_fields=8,
                 analyzers=frozenset({"standard"}),
                 max_window=_MAX_WINDOW,
             ),
             # Lite looks at every row whatever the index: exact search is its fastest as well.
             automatic_index=IndexType.FLAT,
+            native_bits=False,
             flush_rows=_FLUSH_ROWS,
         )
     server = _SERVER.fullmatch(version)
@@ -57,13 +62,15 @@ def dialect_of(version: str) -> Dialect:
         capabilities=Capabilities(
             backend=f"milvus-{major}.{minor}",
             version=version,
-            vector_kinds=frozenset({VectorKind.DENSE}),
+            vector_kinds=frozenset({VectorKind.DENSE, VectorKind.BINARY}),
             index_types=frozenset(IndexType) - {IndexType.AUTO},
+            bit_index_types=frozenset({IndexType.FLAT, IndexType.IVF_FLAT}),
             max_vector_fields=1 if version_pair < (2, 4) else 4,
             # Verified on Lite only: no server of 2.5 or later was at hand.
             analyzers=_ANALYZERS if version_pair >= (2, 5) else frozenset(),
             max_window=_MAX_WINDOW,
         ),
         automatic_index=IndexType.HNSW,
+        native_bits=True,
         flush_rows=None,
     )

@@ -23,7 +23,8 @@ from lookalike_search.adapters.milvus.searches import (
     read_answers,
     search_request,
 )
-from lookalike_search.model import EntityRecord, Neighbor, Projection
+from lookalike_search.adapters.milvus.vector_columns import VectorColumn
+from lookalike_search.model import Neighbor, Projection
 from lookalike_search.store import Freshness
 
 _WORD: Final = re.compile(r"\w")
@@ -52,13 +53,13 @@ class Lookup:
     limit: int
     projection: Projection
     freshness: Freshness
-    vector_bytes: int
-    """Of one record's vectors that the answer carries."""
+    columns: tuple[VectorColumn, ...]
+    """How the collection's vectors are stored."""
 
     @property
     def most_together(self) -> int:
         """How many queries one request may carry."""
-        return most_together(self.limit, self.vector_bytes)
+        return most_together(self)
 
 
 class Keywords:
@@ -81,7 +82,10 @@ class Keywords:
     async def _run(self, lookup: Lookup, words: Sequence[Words]) -> list[list[Neighbor]]:
         request = _request(lookup, words)
         answer = await self._read(lookup.tenant, lookup.storage, "Search", request)
-        return await read_answers(answer.results, lookup.projection, _neighbor)
+        scores = answer.results.scores
+        return await read_answers(
+            lookup, answer.results, lambda _, hits: [(abs(each), None) for each in scores[hits]]
+        )
 
 
 def _request(lookup: Lookup, words: Sequence[Words]) -> milvus_pb2.SearchRequest:
@@ -96,7 +100,3 @@ def _request(lookup: Lookup, words: Sequence[Words]) -> milvus_pb2.SearchRequest
         "params": {},
     }
     return search_request(lookup, placeholder, params)
-
-
-def _neighbor(record: EntityRecord, raw: float) -> Neighbor:
-    return Neighbor(record, abs(raw), None)

@@ -61,6 +61,7 @@ from lookalike_search.adapters.milvus.schema import (
     key_values,
     revision_schema,
 )
+from lookalike_search.adapters.milvus.vector_columns import VectorColumn, columns_of
 from lookalike_search.catalog import COLLECTION
 from lookalike_search.concurrency import together
 from lookalike_search.model import CollectionSettings, CollectionSpec, StoredCollection
@@ -93,9 +94,11 @@ class Publishing:
         alias = alias_name(spec.id)
         if await self._metadata.describe(tenant, alias) is not None:
             raise _taken(spec.id)
-        storage = await self._build(tenant, spec, settings)
+        columns = columns_of(spec, native_bits=dialect.native_bits)
+        storage = await self._build(tenant, spec, settings, columns)
         try:
-            for column, params in column_indexes(spec, dialect.automatic_index).items():
+            indexes = column_indexes(spec, columns, dialect.automatic_index)
+            for column, params in indexes.items():
                 await self._create_index(tenant, storage, column, params)
             await self.load(tenant, storage)
             await self._claim(tenant, spec.id, storage)
@@ -243,15 +246,20 @@ class Publishing:
             except MilvusFailure as failure:
                 _logger.info("another creator was faster: %s", failure)
 
-    async def _build(self, tenant: str, spec: CollectionSpec, settings: CollectionSettings) -> str:
+    async def _build(
+        self,
+        tenant: str,
+        spec: CollectionSpec,
+        settings: CollectionSettings,
+        columns: Sequence[VectorColumn],
+    ) -> str:
         """Create a physical collection under a number of its own and return its name."""
         properties = {FACTS_KEY: encode_facts(spec, settings)}
         number = time.time_ns() // 1000
         for attempt in range(ATTEMPTS):
             storage = physical_name(spec.id, number + attempt)
-            if await self._metadata.create(
-                tenant, storage, entity_schema(storage, spec), properties
-            ):
+            schema = entity_schema(storage, spec, columns)
+            if await self._metadata.create(tenant, storage, schema, properties):
                 return storage
         raise BackendUnavailableError("the collection could not be stored")
 

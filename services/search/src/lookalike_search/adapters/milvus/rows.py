@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import numpy as np
 from pymilvus.grpc_gen import schema_pb2
 
 from lookalike_search.adapters.milvus.schema import (
@@ -19,35 +18,33 @@ from lookalike_search.adapters.milvus.schema import (
     SYSTEM,
     TEXT,
     typed_attributes,
-    vector_column,
 )
+from lookalike_search.adapters.milvus.vector_columns import VectorColumn, vector_column
 from lookalike_search.attributes import canonical_json, format_timestamp
 from lookalike_search.filters import column_name
 from lookalike_search.model import (
     AttributeSpec,
-    Bits,
     CollectionSpec,
-    Dense,
     EntityRecord,
     JsonValue,
     Projection,
-    Vector,
 )
 
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 """Most that one write sends; larger ones are split."""
 
 _ROW_OVERHEAD: Final = 256
-_PACKED: Final = b"\x0a"
-"""Tag of `FloatArray.data` on the wire: field 1, a block of bytes."""
 
 
-def split_by_size(records: Sequence[EntityRecord]) -> Iterator[list[EntityRecord]]:
+def split_by_size(
+    vectors: Sequence[VectorColumn], records: Sequence[EntityRecord]
+) -> Iterator[list[EntityRecord]]:
     """Yield the records in batches of at most `MAX_BATCH_BYTES`; a larger one comes alone."""
+    overhead = _ROW_OVERHEAD + sum(each.row_bytes for each in vectors)
     batch: list[EntityRecord] = []
     total = 0
     for record in records:
-        size = _size(record)
+        size = overhead + _size(record)
         if batch and total + size > MAX_BATCH_BYTES:
             yield batch
             batch, total = [], 0
@@ -57,7 +54,9 @@ def split_by_size(records: Sequence[EntityRecord]) -> Iterator[list[EntityRecord
         yield batch
 
 
-def to_columns(spec: CollectionSpec, records: Sequence[EntityRecord]) -> list[schema_pb2.FieldData]:
+def to_columns(
+    spec: CollectionSpec, vectors: Sequence[VectorColumn], records: Sequence[EntityRecord]
+) -> list[schema_pb2.FieldData]:
     """Return the columns of whole entities."""
     return [
         _texts(ID, [each.id for each in records]),
@@ -68,8 +67,9 @@ def to_columns(spec: CollectionSpec, records: Sequence[EntityRecord]) -> list[sc
         _jsons(ATTRIBUTES, [each.attributes for each in records]),
         *(_typed(attribute, records) for attribute in typed_attributes(spec)),
         *(
-            _vectors(field.name, field.dimensions, [each.vectors[field.name] for each in records])
-            for field in spec.vector_fields
+            data
+            for column in vectors
+            for data in column.pack([each.vectors[column.field] for each in records])
         ),
     ]
 
@@ -88,7 +88,10 @@ def output_columns(projection: Projection) -> list[str]:
 
 
 def from_columns(
-    ids: Sequence[str], columns: Iterable[schema_pb2.FieldData], projection: Projection
+    ids: Sequence[str],
+    columns: Iterable[schema_pb2.FieldData],
+    projection: Projection,
+    vectors: Iterable[VectorColumn],
 ) -> list[EntityRecord]:
     """Return the entities that the columns hold, in their order."""
     by_name = {each.field_name: each for each in columns}
@@ -98,8 +101,10 @@ def from_columns(
     texts = _read_texts(by_name.get(TEXT), count)
     systems = _read_jsons(by_name.get(SYSTEM), count)
     attributes = _read_jsons(by_name.get(ATTRIBUTES), count)
-    vectors = {
-        name: _read_vectors(by_name[vector_column(name)], count) for name in projection.vectors
+    unpacked = {
+        each.field: each.unpack(by_name[each.name], count)
+        for each in vectors
+        if count and each.field in projection.vectors
     }
     return [
         EntityRecord(
@@ -108,7 +113,7 @@ def from_columns(
             content_hash=hashes[row],
             text=texts[row],
             attributes=attributes[row],
-            vectors={name: matrix[row] for name, matrix in vectors.items()},
+            vectors={name: some[row] for name, some in unpacked.items()},
             **_read_system(systems[row]),
         )
         for row in range(count)
@@ -125,7 +130,7 @@ def read_ids(columns: Iterable[schema_pb2.FieldData]) -> list[str]:
 def _size(record: EntityRecord) -> int:
     texts = len(record.text.encode()) + len(record.item.encode()) + len(record.source_uri.encode())
     attributes = 2 * len(canonical_json(record.attributes))  # once more in typed columns, at most
-    return _ROW_OVERHEAD + texts + attributes + sum(each.nbytes for each in record.vectors.values())
+    return texts + attributes
 
 
 def _system(record: EntityRecord) -> dict[str, JsonValue]:
@@ -199,40 +204,6 @@ _SCALARS: Final[Mapping[int, tuple[JsonValue, Callable[[list[Any]], schema_pb2.S
 """For each type of column: what stands for a missing value, and how values are wrapped."""
 
 
-def _vectors(name: str, dimensions: int, vectors: Sequence[Vector]) -> schema_pb2.FieldData:
-    dense = [each for each in vectors if not isinstance(each, Bits)]
-    return schema_pb2.FieldData(
-        type=schema_pb2.FloatVector,
-        field_name=vector_column(name),
-        vectors=schema_pb2.VectorField(
-            dim=dimensions, float_vector=_pack_floats(np.concatenate(dense))
-        ),
-    )
-
-
-def _pack_floats(values: Dense) -> schema_pb2.FloatArray:
-    """Return the message without a Python object for each float: its bytes are known."""
-    data = values.astype("<f4", copy=False).tobytes()
-    return schema_pb2.FloatArray.FromString(_PACKED + _varint(len(data)) + data)
-
-
-def _unpack_floats(array: schema_pb2.FloatArray) -> Dense:
-    data = array.SerializeToString()
-    if not data:
-        return np.empty(0, np.float32)
-    start = 1 + next(index for index in range(1, len(data)) if data[index] < 0x80)
-    return np.frombuffer(data, "<f4", offset=start)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 def _read_texts(column: schema_pb2.FieldData | None, count: int) -> Sequence[str]:
     return list(column.scalars.string_data.data) if column is not None else [""] * count
 
@@ -245,8 +216,3 @@ def _read_jsons(
     # One text for all: parsing costs less than calling the parser does.
     parsed: list[Mapping[str, Any]] = json.loads(b"[%b]" % b",".join(column.scalars.json_data.data))
     return parsed
-
-
-def _read_vectors(column: schema_pb2.FieldData, count: int) -> Dense:
-    flat = _unpack_floats(column.vectors.float_vector)
-    return flat.reshape(count, -1) if count else flat.reshape(0, 0)

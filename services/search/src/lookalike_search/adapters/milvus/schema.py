@@ -7,7 +7,8 @@
 | `sys` | JSON: asset, segment, source, generations, times |
 | `attrs` | JSON: the truth of all attributes; no nulls, missing is missing |
 | `f_<name>` | a declared filterable or full-text attribute, typed and never null |
-| `v_<name>` | a vector field |
+| `v_<name>` | a vector field; see `vector_columns` for bits |
+| `n_<name>` | how many bits of a vector are set, where that is needed |
 | `k_<name>` | the words of a full-text attribute, or of `text`; Milvus makes it by BM25 |
 
 There is no dynamic field: what a caller writes never becomes a column.
@@ -21,6 +22,7 @@ from typing import Final
 
 from pymilvus.grpc_gen import common_pb2, schema_pb2
 
+from lookalike_search.adapters.milvus.vector_columns import VectorColumn
 from lookalike_search.filters import column_name
 from lookalike_search.model import (
     AttributeSpec,
@@ -29,8 +31,7 @@ from lookalike_search.model import (
     IndexSpec,
     IndexType,
     KeywordIndex,
-    Metric,
-    VectorFieldSpec,
+    VectorKind,
 )
 
 ID: Final = "id"
@@ -54,12 +55,6 @@ COLUMN_TYPES: Final[Mapping[AttributeType, int]] = {
 }
 """Types of attributes that can have a column of their own."""
 
-METRIC_NAMES: Final[Mapping[Metric, str]] = {
-    Metric.COSINE: "COSINE",
-    Metric.INNER_PRODUCT: "IP",
-    Metric.EUCLIDEAN: "L2",
-}
-
 _HNSW: Final[Mapping[str, float]] = {"M": 16, "efConstruction": 200}
 
 
@@ -69,11 +64,6 @@ _BM25: Final[Mapping[str, object]] = {
     "params": {"bm25_k1": 1.2, "bm25_b": 0.75},
 }
 """How words are indexed; said in full, because the defaults of backends differ."""
-
-
-def vector_column(name: str) -> str:
-    """Return the name of a vector field's column."""
-    return f"v_{name}"
 
 
 def keyword_column(attribute: str) -> str:
@@ -86,7 +76,7 @@ def typed_attributes(spec: CollectionSpec) -> list[AttributeSpec]:
     return [each for each in spec.attributes if each.has_column and each.type in COLUMN_TYPES]
 
 
-def entity_schema(name: str, spec: CollectionSpec) -> bytes:
+def entity_schema(name: str, spec: CollectionSpec, vectors: Iterable[VectorColumn]) -> bytes:
     """Return the serialized schema of a physical collection."""
     fields = [
         _varchar(ID, _ID_BYTES, primary=True),
@@ -96,7 +86,7 @@ def entity_schema(name: str, spec: CollectionSpec) -> bytes:
         schema_pb2.FieldSchema(name=SYSTEM, data_type=schema_pb2.JSON),
         schema_pb2.FieldSchema(name=ATTRIBUTES, data_type=schema_pb2.JSON),
         *(_typed(each) for each in typed_attributes(spec)),
-        *(_vector(vector_column(each.name), each.dimensions) for each in spec.vector_fields),
+        *(schema for each in vectors for schema in each.schemas()),
         *(_words(each) for each in spec.keyword_indexes),
     ]
     return _schema(name, fields, [_bm25(each) for each in spec.keyword_indexes])
@@ -104,7 +94,10 @@ def entity_schema(name: str, spec: CollectionSpec) -> bytes:
 
 def revision_schema(name: str) -> bytes:
     """Return the serialized schema of a collection that only holds properties."""
-    return _schema(name, [_varchar(ID, _ID_BYTES, primary=True), _vector("v", 2)])
+    vectors = schema_pb2.FieldSchema(
+        name="v", data_type=schema_pb2.FloatVector, type_params=key_values({"dim": 2})
+    )
+    return _schema(name, [_varchar(ID, _ID_BYTES, primary=True), vectors])
 
 
 def key_values(pairs: Mapping[str, object]) -> list[common_pb2.KeyValuePair]:
@@ -115,21 +108,33 @@ def key_values(pairs: Mapping[str, object]) -> list[common_pb2.KeyValuePair]:
     ]
 
 
-def column_indexes(spec: CollectionSpec, automatic: IndexType) -> dict[str, Mapping[str, object]]:
-    """Return how each column is indexed that has to be, in Milvus's words."""
+def column_indexes(
+    spec: CollectionSpec, columns: Iterable[VectorColumn], automatic: IndexType
+) -> dict[str, Mapping[str, object]]:
+    """Return how each column is indexed that has to be, in Milvus's words.
+
+    `automatic` is for dense vectors; bits are so fast to compare that all of them are.
+    """
     vectors = {
-        vector_column(each.name): index_params(each, automatic) for each in spec.vector_fields
+        column.name: index_params(
+            column,
+            field.index,
+            automatic if field.kind is VectorKind.DENSE else IndexType.FLAT,
+        )
+        for field, column in zip(spec.vector_fields, columns, strict=True)
     }
     return vectors | {keyword_column(each.attribute): _BM25 for each in spec.keyword_indexes}
 
 
-def index_params(field: VectorFieldSpec, automatic: IndexType) -> dict[str, object]:
+def index_params(
+    column: VectorColumn, wanted: IndexSpec, automatic: IndexType
+) -> dict[str, object]:
     """Return how a vector field is indexed, in Milvus's words."""
-    index = resolve_index(field.index, automatic)
+    index = resolve_index(wanted, automatic)
     params = {name: _whole(value) for name, value in index.params.items()}
     return {
-        "index_type": index.type.value.upper(),
-        "metric_type": METRIC_NAMES[field.metric],
+        "index_type": column.index(index),
+        "metric_type": column.metric_name,
         "params": params,
     }
 
@@ -193,14 +198,6 @@ def _typed(attribute: AttributeSpec) -> schema_pb2.FieldSchema:
     if kind == schema_pb2.VarChar:
         return _varchar(column_name(attribute.name), _TEXT_BYTES, analyzer=attribute.analyzer)
     return schema_pb2.FieldSchema(name=column_name(attribute.name), data_type=kind)
-
-
-def _vector(name: str, dimensions: int) -> schema_pb2.FieldSchema:
-    return schema_pb2.FieldSchema(
-        name=name,
-        data_type=schema_pb2.FloatVector,
-        type_params=key_values({"dim": dimensions}),
-    )
 
 
 def _whole(value: float) -> float:

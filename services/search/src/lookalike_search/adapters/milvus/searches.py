@@ -1,25 +1,23 @@
-"""Vector searches as Milvus requests, and their answers as neighbours."""
+"""Vector searches as Milvus requests, and the answers to searches as neighbours."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeAlias
 
-import numpy as np
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from lookalike_search.adapters.milvus.connection import Message
 from lookalike_search.adapters.milvus.consistency import milvus_consistency
 from lookalike_search.adapters.milvus.rows import from_columns, output_columns
-from lookalike_search.adapters.milvus.schema import METRIC_NAMES, key_values, vector_column
-from lookalike_search.model import EntityRecord, Metric, Neighbor, Projection, Vector
-from lookalike_search.scoring import score_of_distance
+from lookalike_search.adapters.milvus.schema import key_values
+from lookalike_search.adapters.milvus.vector_columns import VectorColumn
+from lookalike_search.model import Neighbor, Projection, Vector
 from lookalike_search.store import Freshness
-from lookalike_search.vectors import vector_bytes
 
 _MAX_VECTORS: Final = 64
 _MAX_BYTES: Final = 32 * 1024 * 1024
@@ -28,6 +26,10 @@ _RECORD_BYTES: Final = 1024
 _OFF_LOOP: Final = 200
 """Rows whose conversion would hold up the event loop."""
 
+Measure: TypeAlias = Callable[[int, slice], Sequence[tuple[float, float | None]]]
+"""Returns score and distance of each hit, given the number of the question and where its hits are
+in Milvus's answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -35,9 +37,10 @@ class Ask:
 
     tenant: str
     storage: str
-    field: str
-    metric: Metric
-    dimensions: int
+    column: VectorColumn
+    """What is searched."""
+    columns: tuple[VectorColumn, ...]
+    """All of the collection's."""
     expression: str
     limit: int
     projection: Projection
@@ -47,13 +50,40 @@ class Ask:
     @property
     def most_together(self) -> int:
         """How many vectors one request may carry: its answer must stay within bounds."""
-        return most_together(self.limit, 4 * self.dimensions * len(self.projection.vectors))
+        return most_together(self)
+
+    def narrowed(self, window: int, counts: Counts | None) -> Ask:
+        """Return the search for so many, of those only that have so many bits."""
+        if counts is None:
+            return replace(self, limit=window)
+        name = self.column.count_name
+        some = f"{name} >= {counts.low} and {name} <= {counts.high}"
+        expression = f"({self.expression}) and {some}" if self.expression else some
+        return replace(self, limit=window, expression=expression)
 
 
-def most_together(limit: int, vector_bytes: int) -> int:
-    """Return how many questions one request may carry, each with `limit` records as answer."""
-    record = _RECORD_BYTES + vector_bytes
-    return max(1, min(_MAX_VECTORS, _MAX_BYTES // (record * limit)))
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A range of numbers of bits, both ends included."""
+
+    low: int
+    high: int
+
+    def halves(self, near: int) -> tuple[Counts, Counts]:
+        """Return both halves, the one that is nearer to a number first."""
+        middle = (self.low + self.high) // 2
+        low, high = Counts(self.low, middle), Counts(middle + 1, self.high)
+        return (low, high) if near <= middle else (high, low)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Milvus found for one vector."""
+
+    neighbors: list[Neighbor]
+    """By falling score and then by id."""
+    reach: float
+    """Milvus's own number for the furthest of them; 0 if there is none."""
 
 
 class Scope(Protocol):
@@ -64,8 +94,16 @@ class Scope(Protocol):
         """The physical collection."""
 
     @property
+    def columns(self) -> tuple[VectorColumn, ...]:
+        """How the collection's vectors are stored."""
+
+    @property
     def expression(self) -> str:
         """The filter; empty for everything."""
+
+    @property
+    def limit(self) -> int:
+        """How many hits come back at most."""
 
     @property
     def projection(self) -> Projection:
@@ -89,30 +127,31 @@ class Searches:
     def __init__(self, read: Read) -> None:
         self._read = read
 
-    async def run(self, ask: Ask, vectors: Sequence[Vector]) -> list[list[Neighbor]]:
-        """Return the neighbours of each vector, by falling score and then by id."""
+    async def run(self, ask: Ask, vectors: Sequence[Vector]) -> list[Answer]:
+        """Return what there is for each vector."""
         answer = await self._read(ask.tenant, ask.storage, "Search", _request(ask, vectors))
-        return await read_answers(answer.results, ask.projection, functools.partial(_neighbor, ask))
+        results = answer.results
+        measure = functools.partial(_measure, ask, vectors, results)
+        found = await read_answers(ask, results, measure)
+        ends = itertools.accumulate(results.topks)
+        return [
+            Answer(some, results.scores[end - 1] if some else 0.0)
+            for some, end in zip(found, ends, strict=True)
+        ]
 
 
-def _request(ask: Ask, vectors: Sequence[Vector]) -> milvus_pb2.SearchRequest:
-    placeholder = common_pb2.PlaceholderValue(
-        tag="$0",
-        type=common_pb2.FloatVector,
-        values=[vector_bytes(each) for each in vectors],
-    )
-    params = {
-        "anns_field": vector_column(ask.field),
-        "topk": ask.limit,
-        "metric_type": METRIC_NAMES[ask.metric],
-        "round_decimal": -1,
-        "params": dict(ask.params),
-    }
-    return search_request(ask, placeholder, params)
+def most_together(scope: Scope) -> int:
+    """Return how many questions one request may carry: its answer must stay within bounds."""
+    shown = (each for each in scope.columns if each.field in scope.projection.vectors)
+    record = _RECORD_BYTES + sum(each.row_bytes for each in shown)
+    return max(1, min(_MAX_VECTORS, _MAX_BYTES // (record * scope.limit)))
 
 
 def search_request(
-    scope: Scope, placeholder: common_pb2.PlaceholderValue, params: Mapping[str, object]
+    scope: Scope,
+    placeholder: common_pb2.PlaceholderValue,
+    params: Mapping[str, object],
+    extra_columns: Iterable[str] = (),
 ) -> milvus_pb2.SearchRequest:
     """Return the request for what the placeholder holds, of whatever kind."""
     level, timestamp = milvus_consistency(scope.freshness)
@@ -122,7 +161,7 @@ def search_request(
         dsl=scope.expression,
         dsl_type=common_pb2.BoolExprV1,
         placeholder_group=group.SerializeToString(),
-        output_fields=output_columns(scope.projection),
+        output_fields=[*output_columns(scope.projection), *extra_columns],
         search_params=key_values(params),
         nq=len(placeholder.values),
         consistency_level=level,
@@ -131,33 +170,49 @@ def search_request(
     )
 
 
-async def read_answers(
-    results: Message, projection: Projection, neighbor: Callable[[EntityRecord, float], Neighbor]
-) -> list[list[Neighbor]]:
-    """Return each question's neighbours, by falling score and then by id.
-
-    `neighbor` makes one of a record and Milvus's own number for it.
-    """
+async def read_answers(scope: Scope, results: Message, measure: Measure) -> list[list[Neighbor]]:
+    """Return each question's neighbours, by falling score and then by id."""
 
     def read() -> list[list[Neighbor]]:
         ids = list(results.ids.str_id.data)
-        records = from_columns(ids, results.fields_data, projection)
-        found = map(neighbor, records, map(float, results.scores))
-        return [
-            sorted(itertools.islice(found, count), key=lambda each: (-each.score, each.record.id))
-            for count in results.topks
-        ]
+        records = from_columns(ids, results.fields_data, scope.projection, scope.columns)
+        found: list[list[Neighbor]] = []
+        start = 0
+        for question, count in enumerate(results.topks):
+            hits = slice(start, start + count)
+            neighbors = [
+                Neighbor(record, score, distance)
+                for record, (score, distance) in zip(
+                    records[hits], measure(question, hits), strict=True
+                )
+            ]
+            found.append(sorted(neighbors, key=lambda each: (-each.score, each.record.id)))
+            start += count
+        return found
 
     return await asyncio.to_thread(read) if len(results.scores) > _OFF_LOOP else read()
 
 
-def _neighbor(ask: Ask, record: EntityRecord, raw: float) -> Neighbor:
-    """Return a neighbour from Milvus's own number: a similarity, or a squared distance for L2."""
-    match ask.metric:
-        case Metric.COSINE:
-            distance = 1.0 - max(-1.0, min(1.0, raw))
-        case Metric.EUCLIDEAN:
-            distance = float(np.sqrt(max(0.0, raw)))
-        case _:
-            distance = -raw
-    return Neighbor(record, score_of_distance(ask.metric, distance, ask.dimensions), distance)
+def _request(ask: Ask, vectors: Sequence[Vector]) -> milvus_pb2.SearchRequest:
+    params = {
+        "anns_field": ask.column.name,
+        "topk": ask.limit,
+        "metric_type": ask.column.metric_name,
+        "round_decimal": -1,
+        "params": dict(ask.params),
+    }
+    counts = filter(None, [ask.column.count_name])
+    return search_request(ask, ask.column.placeholder(vectors), params, counts)
+
+
+def _measure(
+    ask: Ask, vectors: Sequence[Vector], results: Message, question: int, hits: slice
+) -> list[tuple[float, float]]:
+    counts: Sequence[int] = ()
+    if ask.column.count_name:
+        counts = next(
+            each.scalars.long_data.data[hits]
+            for each in results.fields_data
+            if each.field_name == ask.column.count_name
+        )
+    return ask.column.measure(vectors[question], results.scores[hits], counts)

@@ -36,11 +36,18 @@ from lookalike_search.adapters.milvus.schema import (
     ITEM,
     key_values,
 )
-from lookalike_search.adapters.milvus.searches import Ask, Searches
+from lookalike_search.adapters.milvus.searches import Answer, Ask, Counts, Searches
+from lookalike_search.adapters.milvus.tanimoto import nearest
+from lookalike_search.adapters.milvus.vector_columns import (
+    VectorColumn,
+    column_of,
+    columns_of,
+)
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.filters import CheckedExpression, entity_columns, quote, render
 from lookalike_search.model import (
     Alias,
+    Bits,
     CollectionSettings,
     CollectionSpec,
     Consistency,
@@ -214,7 +221,9 @@ class MilvusStore:
     ) -> int:
         """See `VectorStore`."""
         position = 0
-        for request in await _off_loop(len(records), _upsert_requests, collection, records):
+        for request in await _off_loop(
+            len(records), _upsert_requests, collection, self._columns(collection), records
+        ):
             rows = request.num_rows
             answer = await self._write(tenant, collection, "Upsert", request, rows=rows)
             position = max(position, int(answer.timestamp))
@@ -318,16 +327,24 @@ class MilvusStore:
         ask = Ask(
             tenant=tenant,
             storage=collection.storage,
-            field=field.name,
-            metric=field.metric,
-            dimensions=field.dimensions,
+            column=column_of(field, native_bits=self._known_dialect().native_bits),
+            columns=self._columns(collection),
             expression=_rendered(where, collection),
             limit=limit,
             projection=projection,
             freshness=freshness,
             params=tuple(sorted(effort.items())),
         )
-        return await self._coalescer.search(ask, vector)
+        if isinstance(vector, Bits) and ask.column.count_name:
+            return await self._nearest_by_tanimoto(ask, vector)
+        return (await self._coalescer.search(ask, vector)).neighbors
+
+    async def _nearest_by_tanimoto(self, ask: Ask, query: Bits) -> list[Neighbor]:
+        async def look(window: int, counts: Counts | None) -> Answer:
+            return await self._coalescer.search(ask.narrowed(window, counts), query)
+
+        most = self.capabilities.max_window
+        return await nearest(look, query, limit=ask.limit, most=most)
 
     @_translated
     async def keyword_search(
@@ -351,11 +368,7 @@ class MilvusStore:
             limit=limit,
             projection=projection,
             freshness=freshness,
-            vector_bytes=sum(
-                4 * each.dimensions
-                for each in collection.spec.vector_fields
-                if each.name in projection.vectors
-            ),
+            columns=self._columns(collection),
         )
         return await self._keywords.search(lookup, words)
 
@@ -374,7 +387,8 @@ class MilvusStore:
         )
         answer = await self._read(tenant, collection.storage, "Query", request)
         ids = read_ids(answer.fields_data)
-        return await _off_loop(len(ids), from_columns, ids, answer.fields_data, projection)
+        columns = self._columns(collection)
+        return await _off_loop(len(ids), from_columns, ids, answer.fields_data, projection, columns)
 
     async def _read(self, tenant: str, storage: str, call: str, request: Message) -> Message:
         """Read; a collection that is not in memory, as after a restart, is loaded first."""
@@ -426,6 +440,9 @@ class MilvusStore:
         except (LookalikeError, MilvusFailure) as error:
             _logger.warning("could not put Milvus in order: %s", error)
 
+    def _columns(self, collection: StoredCollection) -> tuple[VectorColumn, ...]:
+        return columns_of(collection.spec, native_bits=self._known_dialect().native_bits)
+
     def _tell(self, available: bool) -> None:
         for each in self._listeners:
             each(available)
@@ -446,16 +463,16 @@ async def _off_loop(
 
 
 def _upsert_requests(
-    collection: StoredCollection, records: Sequence[EntityRecord]
+    collection: StoredCollection, vectors: Sequence[VectorColumn], records: Sequence[EntityRecord]
 ) -> list[milvus_pb2.UpsertRequest]:
     """Return as many writes as the records' size needs."""
     return [
         milvus_pb2.UpsertRequest(
             collection_name=collection.storage,
-            fields_data=to_columns(collection.spec, batch),
+            fields_data=to_columns(collection.spec, vectors, batch),
             num_rows=len(batch),
         )
-        for batch in split_by_size(records)
+        for batch in split_by_size(vectors, records)
     ]
 
 

@@ -1,0 +1,183 @@
+"""The ranking by Tanimoto out of a ranking by cosine, against brute force; and bits in columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookalike_search.adapters.milvus.searches import Answer, Counts
+from lookalike_search.adapters.milvus.tanimoto import nearest
+from lookalike_search.adapters.milvus.vector_columns import (
+    Form,
+    VectorColumn,
+    column_of,
+    tanimotos,
+)
+from lookalike_search.model import (
+    Bits,
+    EntityRecord,
+    Metric,
+    Neighbor,
+    Vector,
+    VectorFieldSpec,
+    VectorKind,
+)
+
+SIZE = 24
+
+
+def bits(number: int, size: int = SIZE) -> Bits:
+    return Bits(number.to_bytes(-(-size // 8), "little"), size)
+
+
+def common(first: Bits, second: Bits) -> int:
+    return (int.from_bytes(first.data) & int.from_bytes(second.data)).bit_count()
+
+
+def tanimoto(first: Bits, second: Bits) -> float:
+    both = common(first, second)
+    return both / (first.count + second.count - both)
+
+
+class Rows:
+    """Ranks by cosine, rounded as float32 does, and counts how often it is asked."""
+
+    def __init__(self, rows: Sequence[Bits], query: Bits) -> None:
+        self.asked: list[tuple[int, Counts | None]] = []
+        self._rows = rows
+        self._query = query
+
+    async def look(self, window: int, counts: Counts | None) -> Answer:
+        self.asked.append((window, counts))
+        found = []
+        for number, row in enumerate(self._rows):
+            if counts is not None and not counts.low <= row.count <= counts.high:
+                continue
+            exact = common(row, self._query) / math.sqrt(row.count * self._query.count)
+            score = tanimoto(row, self._query)
+            neighbor = Neighbor(EntityRecord(id=f"{number:05d}"), score, 1 - score)
+            found.append((float(np.float32(exact)), neighbor))
+        found.sort(key=lambda each: (-each[0], -int(each[1].record.id)))  # ties the wrong way round
+        found = found[:window]
+        neighbors = sorted((each for _, each in found), key=by_rank)
+        return Answer(neighbors, found[-1][0] if found else 0.0)
+
+    def best(self, limit: int) -> list[tuple[float, str]]:
+        ranked = sorted((-tanimoto(row, self._query), i) for i, row in enumerate(self._rows))
+        return [(-score, f"{i:05d}") for score, i in ranked[:limit]]
+
+
+def by_rank(neighbor: Neighbor) -> tuple[float, str]:
+    return -neighbor.score, neighbor.record.id
+
+
+NUMBERS = st.integers(1, 2**SIZE - 1)
+# Few bits, or almost the same ones: many that are equal, and many that cosine ranks otherwise.
+SPARSE = st.sets(st.integers(0, SIZE - 1), min_size=1).map(lambda some: sum(1 << i for i in some))
+ROWS = st.lists(st.one_of(NUMBERS, SPARSE, st.sampled_from([1, 3, 7, 15, 255])), max_size=60)
+
+
+@given(rows=ROWS, query=st.one_of(NUMBERS, SPARSE), limit=st.integers(1, 20))
+async def test_ranking_equals_brute_force(rows: list[int], query: int, limit: int) -> None:
+    backend = Rows([bits(each) for each in rows], bits(query))
+    found = await nearest(backend.look, bits(query), limit=limit, most=1000)
+    assert [(each.score, each.record.id) for each in found] == backend.best(limit)
+
+
+@given(rows=ROWS, query=st.one_of(NUMBERS, SPARSE), limit=st.integers(1, 10))
+async def test_a_window_that_is_too_small_costs_only_equals(
+    rows: list[int], query: int, limit: int
+) -> None:
+    """The vectors are taken apart by their number of bits, so that no better one is missed."""
+    backend = Rows([bits(each) for each in rows], bits(query))
+    found = await nearest(backend.look, bits(query), limit=limit, most=limit)
+    best = backend.best(limit)
+    assert [each.score for each in found] == [score for score, _ in best]
+    better = [each for each in best if each[0] > best[-1][0]]
+    assert [(each.score, each.record.id) for each in found][: len(better)] == better
+    assert max(window for window, _ in backend.asked) <= limit
+
+
+async def test_the_best_is_found_behind_a_thousand_that_cosine_prefers() -> None:
+    """Small subsets of the query have a higher cosine than a larger, more similar one."""
+    query = Bits(b"\xff" * 8 + b"\x00" * 8, 128)
+    subset = Bits(b"\xff" * 2 + b"\x00" * 14, 128)  # cosine .5, Tanimoto .25
+    similar = Bits(b"\x00" * 4 + b"\xff" * 8 + b"\x00" * 4, 128)  # cosine .5, Tanimoto .33
+    backend = Rows([*[subset] * 1000, similar], query)
+    (found,) = await nearest(backend.look, query, limit=1, most=64)
+    assert found.record.id == "01000"
+    assert len(backend.asked) < 20
+
+
+async def test_molecules_need_one_look() -> None:
+    rng = np.random.default_rng(3)
+    packed = np.packbits(rng.random((500, 256)) < 0.1, axis=1)
+    rows = [Bits(each.tobytes(), 256) for each in packed]
+    backend = Rows(rows, rows[7])
+    found = await nearest(backend.look, rows[7], limit=10, most=16_384)
+    assert [each.record.id for each in found] == [each for _, each in backend.best(10)]
+    assert backend.asked == [(31, None)]
+
+
+@given(first=st.binary(min_size=1, max_size=512), second=st.binary(min_size=1, max_size=512))
+def test_a_rounded_cosine_gives_the_exact_coefficient(first: bytes, second: bytes) -> None:
+    size = 8 * max(len(first), len(second))
+    a = Bits(first.ljust(size // 8, b"\x01"), size)
+    b = Bits(second.ljust(size // 8, b"\x01"), size)
+    if not a.count or not b.count:
+        return
+    cosine = float(np.float32(common(a, b) / math.sqrt(a.count * b.count)))
+    for error in (-1e-6, 0.0, 1e-6):
+        assert tanimotos(a.count, [b.count], [cosine + error]).tolist() == [tanimoto(a, b)]
+
+
+# --- columns -----------------------------------------------------------------------------------
+
+
+def column(metric: Metric, *, native_bits: bool, dimensions: int = 12) -> VectorColumn:
+    spec = VectorFieldSpec(
+        name="print", dimensions=dimensions, metric=metric, kind=VectorKind.BINARY
+    )
+    return column_of(spec, native_bits=native_bits)
+
+
+@pytest.mark.parametrize("native_bits", [False, True])
+@given(numbers=st.lists(st.integers(0, 2**12 - 1), min_size=1, max_size=5))
+def test_bits_come_back_from_either_column(native_bits: bool, numbers: list[int]) -> None:
+    vectors: list[Vector] = [bits(each, 12) for each in numbers]
+    for metric in (Metric.TANIMOTO, Metric.HAMMING):
+        stored = column(metric, native_bits=native_bits)
+        data, *_ = stored.pack(vectors)
+        assert stored.unpack(data, len(vectors)) == vectors
+
+
+def test_columns_of_bits() -> None:
+    native = column(Metric.TANIMOTO, native_bits=True)
+    assert (native.form, native.metric_name, native.count_name) == (Form.BITS, "JACCARD", "")
+    assert [each.type_params[0].value for each in native.schemas()] == ["16"]  # whole bytes
+    spread = column(Metric.TANIMOTO, native_bits=False)
+    assert (spread.form, spread.metric_name, spread.count_name) == (
+        Form.SPREAD,
+        "COSINE",
+        "n_print",
+    )
+    assert [each.name for each in spread.schemas()] == ["v_print", "n_print"]
+    vectors, counts = spread.pack([bits(0b1011, 12)])
+    assert list(counts.scalars.long_data.data) == [3]
+    assert list(vectors.vectors.float_vector.data) == [1, 1, 0, 1] + [0] * 8
+    assert column(Metric.HAMMING, native_bits=True).metric_name == "HAMMING"
+    assert column(Metric.HAMMING, native_bits=False).metric_name == "L2"
+
+
+def test_scores_of_servers() -> None:
+    """A server says the Jaccard and the Hamming distance."""
+    query = bits(0b11, 12)
+    native = column(Metric.TANIMOTO, native_bits=True)
+    assert native.measure(query, [0.25], []) == [(0.75, 0.25)]
+    hamming = column(Metric.HAMMING, native_bits=True)
+    assert hamming.measure(query, [3.0], []) == [(0.75, 3.0)]
