@@ -105,6 +105,10 @@ bench: sync models ## All benchmarks; the last line of each is one JSON object
 bench-encoder: sync models ## Encoder against its limit and other servers; ARGS="--rounds 1 --seconds 0.3" for a look
 	$(PYTHON) -m tests.bench.bench_encoder --peers litserve mlserver triton $(ARGS)
 
+.PHONY: bench-search
+bench-search: sync ## Search against pymilvus, on Lite and the real Milvus; ARGS="--rows 1000000 --backends 2.3.5"
+	$(PYTHON) -m tests.bench.bench_search $(ARGS)
+
 .PHONY: bench-gpu
 bench-gpu: ## Encoders on an NVIDIA GPU, offline; WHEELS= a folder with onnxruntime-gpu and CUDA
 	@test -d "$(WHEELS)" || { echo "WHEELS= must name a folder of wheels; see docs/encoders.md"; exit 2; }
