@@ -19,6 +19,7 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -251,6 +252,26 @@ class SearchMachine(RuleBasedStateMachine):
             expected[key] for key, _ in batch
         ]
 
+    @rule(pick=picks, key=keys, changed=attributes)
+    def update(self, pick: int, key: str, changed: Attributes) -> None:
+        name, shelf = self._pick(pick)
+        where = f"collections/{name}"
+        message = entity(where, key, attributes=_plain(changed))
+        request = entity_service_pb2.UpdateEntityRequest(
+            entity=message,
+            update_mask=FieldMask(paths=[f"attributes.{each}" for each in changed]),
+        )
+        if not changed:
+            return  # an empty mask has another meaning
+        call = self._client.entities.UpdateEntity(request)
+        if shelf is None or key not in shelf.things:
+            assert self._refused(call) == "RESOURCE_NOT_FOUND"
+            return
+        shelf.set_attributes(key, changed)
+        updated = self._run(call)
+        expected = _message(where, key, shelf.things[key])
+        assert MessageToDict(updated.attributes) == MessageToDict(expected.attributes)
+
     @rule(
         pick=picks,
         what=st.lists(keys, min_size=1, max_size=4)
@@ -418,11 +439,15 @@ class SearchMachine(RuleBasedStateMachine):
 
 
 def _message(where: str, key: str, thing: Thing) -> entity_pb2.Entity:
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in thing.attributes.items()
-    }
+    values = _plain(thing.attributes)
     return entity(where, key, *thing.vector, attributes=values, item=thing.item)
+
+
+def _plain(values: Attributes) -> dict[str, object]:
+    """Return attributes in the form of JSON."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
 
 
 def _check_hits(
@@ -456,7 +481,7 @@ def test_any_calls_in_any_order(tmp_path: Path) -> None:
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=EXAMPLES or 20,
+                    max_examples=EXAMPLES or 12,
                     stateful_step_count=40,
                     derandomize=not EXAMPLES,
                     database=None,
