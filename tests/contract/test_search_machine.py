@@ -51,6 +51,7 @@ from tests.support.search_model import (
     COSINE,
     EUCLIDEAN,
     INNER_PRODUCT,
+    Attributes,
     Condition,
     Library,
     Shelf,
