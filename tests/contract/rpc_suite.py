@@ -185,6 +185,10 @@ class _Preparation:
                 name.removeprefix("collections/"), field, attributes=ATTRIBUTES
             )
             await self._ask("CollectionService.CreateCollection", request)
+        for alias in (collections.KEPT_ALIAS, collections.MOVED_ALIAS, collections.DOOMED_ALIAS):
+            await self._ask(
+                "CollectionService.SetAlias", collections.set_alias(alias, collections.PLAIN)
+            )
         for name in (collections.PLAIN, collections.WRITTEN):
             await self._upsert(name, collections.plain_entities(name))
         await self._ask("CollectionService.CreateCollection", collections.CREATE_WORDS)

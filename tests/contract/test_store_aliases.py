@@ -194,23 +194,3 @@ async def test_one_id_for_an_alias_and_a_collection_at_once(
             assert resolved == one
             await store.delete_alias("", contested)
         assert await aliases_of(store, [one]) == []
-
-
-async def test_searches_do_not_notice_moves(store: VectorStore, factory: Factory) -> None:
-    one, two = await make(factory, store, "one", "two")
-    alias = f"{one.spec.id}-a"
-    await store.set_alias("", alias, one.spec.id)
-    seen: list[list[str]] = []
-
-    async def keep_searching() -> None:
-        while not moved.done():
-            seen.append(await found(store, alias))
-
-    async def move() -> None:
-        for number in range(40):
-            await store.set_alias("", alias, [two, one][number % 2].spec.id)
-
-    moved = asyncio.create_task(move())
-    await asyncio.gather(moved, keep_searching(), keep_searching())
-    assert {tuple(each) for each in seen} == {("one",), ("two",)}
-    await store.delete_alias("", alias)

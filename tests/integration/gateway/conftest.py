@@ -40,7 +40,8 @@ async def peers() -> AsyncIterator[Peers]:
     # What a peer does not serve is UNIMPLEMENTED, as the generated classes have it.
     encoder = EncoderPeer()  # type: ignore[abstract] # see above
     ingest = IngestPeer()  # type: ignore[abstract] # see above
-    found = Peers(encoder, SearchPeer(), ingest, {})
+    search = SearchPeer()  # type: ignore[abstract] # see above
+    found = Peers(encoder, search, ingest, {})
     async with AsyncExitStack() as stack:
         for name in ("encoder", "search", "ingest"):
             server = getattr(found, name).server()

@@ -37,7 +37,7 @@ async def test_what_is_not_there(http: httpx2.AsyncClient) -> None:
 async def test_a_method_that_a_path_does_not_take(http: httpx2.AsyncClient) -> None:
     reply = await http.put("/v1/collections/a")
     assert error_of(reply) == (405, "UNIMPLEMENTED", "NOT_IMPLEMENTED")
-    assert reply.headers["allow"] == "DELETE, GET"
+    assert reply.headers["allow"] == "DELETE, GET, PATCH"
 
 
 async def test_a_path_that_is_not_utf8(http: httpx2.AsyncClient) -> None:

@@ -83,7 +83,7 @@ def test_the_route_of_a_path(table: RouteTable, verb: str, path: str, rpc: str |
 
 
 def test_the_methods_of_a_path(table: RouteTable) -> None:
-    assert table.verbs("/v1/collections/a") == ["DELETE", "GET"]
+    assert table.verbs("/v1/collections/a") == ["DELETE", "GET", "PATCH"]
     assert table.verbs("/v1/nothing") == []
 
 

@@ -39,7 +39,7 @@ METHOD_SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
             *("Detect", "Rerank", "MatchStructure"),
             *("ServerLive", "ServerReady", "ServerMetadata"),
             *("ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer"),
-            *("GetCollection", "ListCollections", "Search"),
+            *("GetCollection", "ListCollections", "ListAliases", "Search"),
             *("GetEntity", "BatchGetEntities", "ListEntities", "CountEntities"),
             *("GetUpload", "GetAsset", "ReadAsset"),
             *("GetJob", "ListJobs", "WatchJob", "ListJobFailures"),

@@ -15,6 +15,8 @@ from lookalike_common.server import GrpcServer, Service
 from lookalike_search.adapters.encoder_client import EncoderClient
 from lookalike_search.adapters.milvus import MilvusStore
 from lookalike_search.catalog import Catalog
+from lookalike_search.commands.aliases import Aliases
+from lookalike_search.commands.collection_changes import CollectionChanges
 from lookalike_search.commands.collections import Collections
 from lookalike_search.commands.entities import Entities
 from lookalike_search.commands.searching import Searching
@@ -54,7 +56,10 @@ async def build(
 def _make_services(store: MilvusStore, encoder: EncoderPort) -> list[Service]:
     catalog = Catalog(store)
     collections = collection.CollectionServicer(
-        Collections(store, encoder, catalog), lambda: store.backend
+        Collections(store, encoder, catalog),
+        CollectionChanges(store, catalog),
+        Aliases(store, catalog),
+        lambda: store.backend,
     )
     entities = entity.EntityServicer(
         Entities(store, catalog),

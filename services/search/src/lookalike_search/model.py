@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -161,10 +161,13 @@ class AttributeSpec:
     analyzer: str = ""
     """How its words are told apart; empty where they are not indexed."""
 
+    added: bool = False
+    """Declared after the creation, when no column could be added any more."""
+
     @property
     def has_column(self) -> bool:
         """Whether it is kept in a column of its own, where its type allows that."""
-        return self.filterable or self.full_text
+        return (self.filterable or self.full_text) and not self.added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +209,11 @@ class CollectionSpec:
         """Return the index of an attribute's words, or of the text's for ""; None without."""
         return next((each for each in self.keyword_indexes if each.attribute == attribute), None)
 
+    def with_added(self, attributes: Sequence[AttributeSpec]) -> CollectionSpec:
+        """Return the facts with these attributes for those that were added before."""
+        created = [each for each in self.attributes if not each.added]
+        return replace(self, attributes=(*created, *attributes))
+
     def vector_field(self, name: str) -> VectorFieldSpec | None:
         """Return the vector field of that name, or None."""
         return next((each for each in self.vector_fields if each.name == name), None)
@@ -224,6 +232,8 @@ class CollectionSettings:
     update_time: datetime
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    attributes: tuple[AttributeSpec, ...] = ()
+    """Those that were added since the creation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +241,7 @@ class StoredCollection:
     """A published collection, resolved to what the store calls it."""
 
     spec: CollectionSpec
+    """The facts of its creation, and the attributes that were added since."""
     settings: CollectionSettings
     storage: str
     """The store's own name for this incarnation; every data call takes it, never the id."""

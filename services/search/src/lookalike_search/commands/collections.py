@@ -20,11 +20,13 @@ from lookalike_common.errors import (
 )
 from lookalike_search.attributes import check_attribute_name
 from lookalike_search.catalog import COLLECTION, Catalog
+from lookalike_search.commands.collection_view import CollectionView, view_collection
 from lookalike_search.commands.keyword_indexes import check_keyword_indexes
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderFacts, EncoderPort
 from lookalike_search.model import (
     DEFAULT_VECTOR_FIELD,
+    Alias,
     AttributeSpec,
     AttributeType,
     CollectionSettings,
@@ -92,21 +94,6 @@ class CollectionDraft:
     """How the words of entities' text are told apart; empty where they are not indexed."""
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionView:
-    """A collection, and what is in it now."""
-
-    collection: StoredCollection
-    entity_count: int
-
-    @property
-    def memory_bytes(self) -> int:
-        """Memory that its vectors take while loaded, estimated without the index."""
-        return self.entity_count * sum(
-            4 * each.dimensions for each in self.collection.spec.vector_fields
-        )
-
-
 class Collections:
     """The commands of `CollectionService`."""
 
@@ -117,8 +104,8 @@ class Collections:
 
     async def create(self, tenant: str, draft: CollectionDraft) -> CollectionView:
         """Bind the draft to its encoders' present fingerprints, create and publish it."""
-        _check_labels(draft.labels)
-        _check_attributes(draft.attributes)
+        check_labels(draft.labels)
+        check_attributes(draft.attributes)
         names = _field_names(draft.vector_fields)
         capabilities = self._store.capabilities
         if len(names) > capabilities.max_vector_fields:
@@ -155,13 +142,15 @@ class Collections:
                 revision=0, update_time=now, description=draft.description, labels=draft.labels
             ),
         )
-        return CollectionView(collection, 0)
+        return CollectionView(id=draft.id, collection=collection)
 
     async def get(self, tenant: str, collection_id: str) -> CollectionView:
         """Return one collection as it is now; raises `NotFoundError`."""
         self._catalog.forget(tenant, collection_id)
         return await self._catalog.using(
-            tenant, collection_id, lambda collection: self._view(tenant, collection)
+            tenant,
+            collection_id,
+            lambda collection: view_collection(self._store, tenant, collection_id, collection),
         )
 
     async def list(
@@ -171,7 +160,8 @@ class Collections:
         after = read_after(page_token, "collections", tenant)
         ids = [each for each in await self._store.list_ids(tenant) if each > after]
         page = ids[:page_size]
-        found = await together([self._get_if_there(tenant, each) for each in page])
+        aliases = await self._store.list_aliases(tenant)
+        found = await together([self._get_if_there(tenant, each, aliases) for each in page])
         token = token_after(page[-1], "collections", tenant) if len(ids) > len(page) else ""
         return [each for each in found if each is not None], token
 
@@ -185,22 +175,19 @@ class Collections:
                 resource_type=COLLECTION,
                 resource_name=f"collections/{collection_id}",
             )
-        if etag and etag != collection.etag:
-            raise EtagMismatchError(
-                "the collection changed since its etag was read; read it again", field="etag"
-            )
+        check_etag(collection, etag)
         async with self._store.exclusive(tenant, collection):
             await self._store.drop(tenant, collection)
         self._catalog.forget(tenant, collection_id)
 
-    async def _get_if_there(self, tenant: str, collection_id: str) -> CollectionView | None:
+    async def _get_if_there(
+        self, tenant: str, collection_id: str, aliases: Sequence[Alias]
+    ) -> CollectionView | None:
         try:
-            return await self.get(tenant, collection_id)
+            collection = await self._store.resolve(tenant, collection_id)
+            return await view_collection(self._store, tenant, collection_id, collection, aliases)
         except NotFoundError:
             return None  # deleted since it was listed
-
-    async def _view(self, tenant: str, collection: StoredCollection) -> CollectionView:
-        return CollectionView(collection, await self._store.count(tenant, collection))
 
     async def _bind(self, name: str, draft: VectorFieldDraft, at: str) -> VectorFieldSpec:
         if not draft.encoder:
@@ -229,7 +216,16 @@ class Collections:
         )
 
 
-def _check_labels(labels: Mapping[str, str]) -> None:
+def check_etag(collection: StoredCollection, etag: str) -> None:
+    """Raise `EtagMismatchError` unless the etag is empty or the collection's."""
+    if etag and etag != collection.etag:
+        raise EtagMismatchError(
+            "the collection changed since its etag was read; read it again", field="etag"
+        )
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raise `LimitExceededError` for a label that is too long or has no key."""
     for key, value in labels.items():
         if not key or len(key) > _MAX_LABEL or len(value) > _MAX_LABEL:
             raise LimitExceededError(
@@ -238,7 +234,8 @@ def _check_labels(labels: Mapping[str, str]) -> None:
             )
 
 
-def _check_attributes(attributes: Sequence[AttributeSpec]) -> None:
+def check_attributes(attributes: Sequence[AttributeSpec]) -> None:
+    """Raise what is wrong with declared attributes, at `collection.attributes`."""
     seen: set[str] = set()
     for index, each in enumerate(attributes):
         at = f"collection.attributes[{index}].name"

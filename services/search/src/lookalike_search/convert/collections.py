@@ -8,15 +8,15 @@ from typing import Final
 from lookalike.search.v1 import collection_pb2, collection_service_pb2
 from lookalike.type.v1 import vector_pb2
 from lookalike_common.errors import UnimplementedError
-from lookalike_search.commands.collections import (
-    CollectionDraft,
-    CollectionView,
-    VectorFieldDraft,
-)
+from lookalike_search.commands.collection_changes import CollectionUpdate
+from lookalike_search.commands.collection_view import CollectionView
+from lookalike_search.commands.collections import CollectionDraft, VectorFieldDraft
+from lookalike_search.convert.entities import collection_id_of
 from lookalike_search.convert.values import to_timestamp
 from lookalike_search.convert.vectors import KINDS, METRICS
 from lookalike_search.model import (
     DEFAULT_ANALYZER,
+    Alias,
     AttributeSpec,
     AttributeType,
     CollectionSpec,
@@ -28,6 +28,7 @@ from lookalike_search.model import (
 _Index = collection_pb2.Index
 _Attribute = collection_pb2.AttributeField
 
+_ALIAS: Final = "aliases/"
 _INDEXES: Final[Mapping[int, IndexType]] = {
     _Index.TYPE_UNSPECIFIED: IndexType.AUTO,
     _Index.TYPE_FLAT: IndexType.FLAT,
@@ -67,11 +68,42 @@ def from_create(request: collection_service_pb2.CreateCollectionRequest) -> Coll
     )
 
 
+def from_update(
+    request: collection_service_pb2.UpdateCollectionRequest,
+) -> tuple[str, CollectionUpdate]:
+    """Return the id or alias of the collection, and what is to become of it."""
+    message = request.collection
+    collection_id = collection_id_of(message.name, "collection.name")
+    return collection_id, CollectionUpdate(
+        paths=tuple(request.update_mask.paths),
+        etag=message.etag,
+        description=message.description,
+        labels=dict(message.labels),
+        attributes=tuple(_from_attribute(each) for each in message.attributes),
+    )
+
+
+def alias_id_of(name: str) -> str:
+    """Return the id in `aliases/{alias}`, whose form the validation has checked."""
+    return name.removeprefix(_ALIAS)
+
+
+def to_alias(alias: Alias) -> collection_pb2.Alias:
+    """Return an alias as callers see it."""
+    previous = alias.previous_collection_id
+    return collection_pb2.Alias(
+        name=f"{_ALIAS}{alias.id}",
+        collection=f"collections/{alias.collection_id}",
+        previous_collection=f"collections/{previous}" if previous else "",
+        etag=alias.etag,
+    )
+
+
 def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collection:
     """Return a collection as callers see it."""
     spec, settings = view.collection.spec, view.collection.settings
     return collection_pb2.Collection(
-        name=f"collections/{spec.id}",
+        name=f"collections/{view.id}",
         description=settings.description,
         labels=settings.labels,
         vector_fields=[_to_field(each) for each in spec.vector_fields],
@@ -84,6 +116,7 @@ def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collecti
         update_time=to_timestamp(settings.update_time),
         etag=view.collection.etag,
         text_index=_text_index(spec),
+        aliases=[f"{_ALIAS}{each}" for each in view.aliases],
     )
 
 

@@ -10,8 +10,16 @@ from google.protobuf import empty_pb2
 from lookalike.search.v1 import collection_pb2
 from lookalike.search.v1 import collection_service_pb2 as pb
 from lookalike_common.context import current_context
+from lookalike_search.commands.aliases import Aliases
+from lookalike_search.commands.collection_changes import CollectionChanges
 from lookalike_search.commands.collections import Collections
-from lookalike_search.convert.collections import from_create, to_collection
+from lookalike_search.convert.collections import (
+    alias_id_of,
+    from_create,
+    from_update,
+    to_alias,
+    to_collection,
+)
 from lookalike_search.convert.entities import collection_id_of
 
 SERVICE: Final = "lookalike.search.v1.CollectionService"
@@ -22,8 +30,16 @@ _PAGE: Final = 100
 class CollectionServicer:
     """Answers from the collections' commands."""
 
-    def __init__(self, collections: Collections, backend: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        collections: Collections,
+        changes: CollectionChanges,
+        aliases: Aliases,
+        backend: Callable[[], str],
+    ) -> None:
         self._collections = collections
+        self._changes = changes
+        self._aliases = aliases
         self._backend = backend
 
     async def CreateCollection(  # noqa: N802 - the name of the rpc
@@ -56,6 +72,13 @@ class CollectionServicer:
             next_page_token=token,
         )
 
+    async def UpdateCollection(  # noqa: N802 - the name of the rpc
+        self, request: pb.UpdateCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Change some fields of a collection."""
+        view = await self._changes.update(current_context().tenant, *from_update(request))
+        return to_collection(view, self._backend())
+
     async def DeleteCollection(  # noqa: N802 - the name of the rpc
         self, request: pb.DeleteCollectionRequest, _context: object
     ) -> empty_pb2.Empty:
@@ -64,3 +87,37 @@ class CollectionServicer:
             current_context().tenant, collection_id_of(request.name, "name"), request.etag
         )
         return empty_pb2.Empty()
+
+    async def SetAlias(  # noqa: N802 - the name of the rpc
+        self, request: pb.SetAliasRequest, _context: object
+    ) -> collection_pb2.Alias:
+        """Create or move an alias."""
+        alias = await self._aliases.set(
+            current_context().tenant,
+            alias_id_of(request.alias.name),
+            collection_id_of(request.alias.collection, "alias.collection"),
+            request.alias.etag,
+        )
+        return to_alias(alias)
+
+    async def DeleteAlias(  # noqa: N802 - the name of the rpc
+        self, request: pb.DeleteAliasRequest, _context: object
+    ) -> empty_pb2.Empty:
+        """Delete an alias."""
+        await self._aliases.delete(
+            current_context().tenant, alias_id_of(request.name), request.etag
+        )
+        return empty_pb2.Empty()
+
+    async def ListAliases(  # noqa: N802 - the name of the rpc
+        self, request: pb.ListAliasesRequest, _context: object
+    ) -> pb.ListAliasesResponse:
+        """List a page of aliases."""
+        aliases, token = await self._aliases.list(
+            current_context().tenant,
+            page_size=request.page_size or _PAGE,
+            page_token=request.page_token,
+        )
+        return pb.ListAliasesResponse(
+            aliases=[to_alias(each) for each in aliases], next_page_token=token
+        )

@@ -203,14 +203,15 @@ class Aliases:
         """Point the Milvus alias at a physical collection, unless the name is a collection's."""
         name = alias_name(alias_id)
         answer = await self._metadata.describe(tenant, name)
-        if answer is None and await self._metadata.create_alias(tenant, name, storage):
-            return
-        if answer is not None and answer.collection_name == storage:
-            return
-        if await self._target(tenant, alias_id) == alias_id:
+        if answer is None:
+            if await self._metadata.create_alias(tenant, name, storage):
+                return
+            answer = await self._metadata.describe(tenant, name)
+        if owner_of(answer) == alias_id:
             await self._forget(tenant, alias_id)
             raise _taken(alias_id)
-        await self._metadata.alter_alias(tenant, name, storage)
+        if answer is not None and answer.collection_name != storage:
+            await self._metadata.alter_alias(tenant, name, storage)
 
     async def _take_down(self, tenant: str, alias_id: str) -> None:
         """Drop the Milvus alias, unless the name is a collection's, and then the records."""

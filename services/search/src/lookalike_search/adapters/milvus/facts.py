@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -127,6 +128,7 @@ def _settings_to_json(settings: CollectionSettings) -> dict[str, object]:
         "update_time": format_timestamp(settings.update_time),
         "description": settings.description,
         "labels": dict(settings.labels),
+        "attributes": [_attribute_to_json(each) for each in settings.attributes],
     }
 
 
@@ -136,4 +138,7 @@ def _settings_from_json(facts: Mapping[str, Any]) -> CollectionSettings:  # JSON
         update_time=datetime.fromisoformat(facts["update_time"]),
         description=facts["description"],
         labels=facts["labels"],
+        attributes=tuple(
+            replace(_attribute_from_json(each), added=True) for each in facts.get("attributes", ())
+        ),
     )

@@ -120,7 +120,9 @@ class Publishing:
             except NotFoundError:
                 continue  # replaced by a newer revision while it was read
             return StoredCollection(
-                spec=spec, settings=settings, storage=str(answer.collection_name)
+                spec=spec.with_added(settings.attributes),
+                settings=settings,
+                storage=str(answer.collection_name),
             )
         raise NotFoundError(
             "there is no such collection",
@@ -178,7 +180,9 @@ class Publishing:
         else:
             raise BackendUnavailableError("the change could not be stored")
         await self._drop_revisions(tenant, spec.id, before=settings.revision)
-        return StoredCollection(spec=spec, settings=settings, storage=collection.storage)
+        return StoredCollection(
+            spec=spec.with_added(settings.attributes), settings=settings, storage=collection.storage
+        )
 
     async def drop(self, tenant: str, collection: StoredCollection) -> None:
         """Delete one incarnation; see `VectorStore.drop`."""
