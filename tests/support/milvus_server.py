@@ -182,6 +182,12 @@ class MilvusServer:
         settings: dict[str, object] = {
             each: {"port": ports[each]} for each in (*roles, "dataCoord", "dataNode")
         }
+        # Milliseconds between looks at what is to be loaded: creations wait for them.
+        settings["queryCoord"] = {
+            "port": ports["queryCoord"],
+            "checkInterval": 50,
+            "distPullInterval": 50,
+        }
         return settings | {
             "etcd": {
                 "endpoints": f"{_HOST}:{ports['etcd']}",

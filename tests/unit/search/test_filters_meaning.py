@@ -68,36 +68,36 @@ def rendered(text: str) -> str:
         ('shelf != "\U0010ffff*"', '(f_shelf < "\U0010ffff")'),
         ('shelf = "%\U0010ffff*"', '(f_shelf >= "%\U0010ffff" and f_shelf < "&")'),
         ('shelf = "%\ud7ff*"', '(f_shelf >= "%\ud7ff" and f_shelf < "%\ue000")'),
-        ("title = a", '(exists attrs["title"] and f_title == "a")'),
-        ("NOT title = a", '(exists attrs["title"] and f_title != "a")'),
-        ("title:*", 'exists attrs["title"]'),
-        ("NOT title:*", 'not exists attrs["title"]'),
-        ("tags:red", '(exists attrs["tags"] and json_contains_any(attrs["tags"], ["red"]))'),
+        ("title = a", '((exists attrs["title"]) and f_title == "a")'),
+        ("NOT title = a", '((exists attrs["title"]) and f_title != "a")'),
+        ("title:*", '(exists attrs["title"])'),
+        ("NOT title:*", '(not exists attrs["title"])'),
+        ("tags:red", '((exists attrs["tags"]) and json_contains_any(attrs["tags"], ["red"]))'),
         (
             "NOT tags:red",
-            '(exists attrs["tags"] and not json_contains_any(attrs["tags"], ["red"]))',
+            '((exists attrs["tags"]) and not json_contains_any(attrs["tags"], ["red"]))',
         ),
-        ("size = 5", '(exists attrs["size"] and attrs["size"] == 5)'),
+        ("size = 5", '((exists attrs["size"]) and attrs["size"] == 5)'),
         (
             "size != 5",
-            '(exists attrs["size"] and (attrs["size"] < 5 or attrs["size"] > 5))',
+            '((exists attrs["size"]) and (attrs["size"] < 5 or attrs["size"] > 5))',
         ),
         (
             "other = (a OR b)",
-            '(exists attrs["other"] and (attrs["other"] == "a" or attrs["other"] == "b"))',
+            '((exists attrs["other"]) and (attrs["other"] == "a" or attrs["other"] == "b"))',
         ),
-        ("other = true", '(exists attrs["other"] and attrs["other"] == true)'),
-        ("other = 1.5", '(exists attrs["other"] and attrs["other"] == 1.5)'),
-        ("meta.a.b = 1", '(exists attrs["meta"]["a"]["b"] and attrs["meta"]["a"]["b"] == 1)'),
+        ("other = true", '((exists attrs["other"]) and attrs["other"] == true)'),
+        ("other = 1.5", '((exists attrs["other"]) and attrs["other"] == 1.5)'),
+        ("meta.a.b = 1", '((exists attrs["meta"]["a"]["b"]) and attrs["meta"]["a"]["b"] == 1)'),
         (
             r'meta."x\"]" = "\\"',
-            r'(exists attrs["meta"]["x\"]"] and attrs["meta"]["x\"]"] == "\\")',
+            r'((exists attrs["meta"]["x\"]"]) and attrs["meta"]["x\"]"] == "\\")',
         ),
         ("item = a", '(item != "" and item == "a")'),
         ("NOT text:*", 'text == ""'),
         (
             "asset = assets/00ff",
-            '((exists sys["asset"] and sys["asset"] > "") and sys["asset"] == "00ff")',
+            '(((exists sys["asset"]) and sys["asset"] > "") and sys["asset"] == "00ff")',
         ),
         (
             "count = 1 AND (price = 2 OR sold = true)",
@@ -314,7 +314,7 @@ def test_a_text_reaches_the_expression_as_one_literal(text: str) -> None:
 @given(HOSTILE.filter(bool))
 def test_a_key_reaches_the_expression_as_one_literal(key: str) -> None:
     path = f'attrs["meta"][{quote(key)}]'
-    assert rendered(f"meta.{written(key)}:*") == f"exists {path}"
+    assert rendered(f"meta.{written(key)}:*") == f"(exists {path})"
     assert evaluate(checked(f"meta.{written(key)}:*"), {"meta": {key: 0}})
 
 

@@ -5,8 +5,9 @@ Rules, each paid for by a difference between backends:
 - Text is quoted by `quote` alone: double quotes; `\`, `"`, newline, tab and carriage return are
   escaped. Numbers are written by us, names of columns come from `Columns`; nothing else of a
   caller's text is ever in an expression.
-- Leaves about something that may be missing carry a guard for presence. There is no `not` before
-  anything that could be null.
+- Leaves about something that may be missing carry a guard for presence, in parentheses of its own:
+  2.3.5 takes all that follows for the operand of `exists`. There is no `not` before anything that
+  could be null.
 - Within JSON there is no `in` (an `or` of `==` instead) and no `!=` (`<` or `>` instead, which is
   false for a value of another type everywhere).
 - Of patterns only `like "abc%"` is used, and a range where the text itself has a `%`, `_` or `\`.
@@ -128,7 +129,7 @@ def _typed_column(spec: AttributeSpec, document: str) -> Column:
 
 def json_column(path: str, *, guarded: bool) -> Column:
     """Return the column of a value in a JSON document."""
-    return Column(path, f"exists {path}", f"not exists {path}", guarded=guarded, json=True)
+    return Column(path, f"(exists {path})", f"(not exists {path})", guarded=guarded, json=True)
 
 
 def _text_column(name: str) -> Column:
@@ -140,8 +141,8 @@ def _json_text_column(path: str) -> Column:
     """Return the column of a text in a JSON document that may be empty or missing."""
     return Column(
         path,
-        f'(exists {path} and {path} > "")',
-        f'(not exists {path} or {path} == "")',
+        f'((exists {path}) and {path} > "")',
+        f'((not exists {path}) or {path} == "")',
         guarded=True,
         json=True,
     )

@@ -43,11 +43,14 @@ class Metadata:
         """Return what Milvus knows about a collection or alias, or None."""
         request = milvus_pb2.DescribeCollectionRequest(collection_name=name)
         try:
-            return await self._connection.call("DescribeCollection", request, tenant=tenant)
+            answer = await self._connection.call("DescribeCollection", request, tenant=tenant)
         except MilvusFailure as failure:
             if failure.is_missing_collection:
                 return None
             raise
+        # Asked for an alias, 2.3.5 repeats it here; the schema has the collection's own name.
+        answer.collection_name = answer.schema.name
+        return answer
 
     async def create(
         self, tenant: str, name: str, schema: bytes, properties: dict[str, str]
