@@ -185,7 +185,8 @@ class MilvusServer:
         # Milliseconds between looks at what is to be loaded: creations wait for them.
         settings["queryCoord"] = {
             "port": ports["queryCoord"],
-            "checkInterval": 50,
+            "checkChannelInterval": 50,
+            "checkSegmentInterval": 50,
             "distPullInterval": 50,
         }
         return settings | {
