@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from lookalike.type.v1 import content_pb2, vector_pb2
 from lookalike_common.errors import (
     EncoderMismatchError,
     InvalidContentError,
+    LookalikeError,
     NotFoundError,
     WrongOperationError,
 )
@@ -53,6 +55,12 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
         """What was asked, in order."""
         self.reranked: list[encoder_service_pb2.RerankRequest] = []
         """The same of Rerank."""
+        self.failure: LookalikeError | None = None
+        """What Encode ends with, if it is to fail."""
+        self.gate: asyncio.Event | None = None
+        """What Encode waits for, if it is to wait."""
+        self.most_at_once = self.cancelled = self._at_once = 0
+        """Calls of Encode that waited at once, and that were cancelled while they did."""
 
     def server(self) -> GrpcServer:
         """Return a server that answers with this encoder."""
@@ -84,6 +92,9 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_service_pb2.EncodeResponse:
         """Encode some items."""
         self.requests.append(request)
+        await self._wait()
+        if self.failure is not None:
+            raise self.failure
         name = self._find(request.encoder)
         fingerprint = self.fingerprints[name]
         if request.expected_fingerprint not in {"", fingerprint}:
@@ -140,6 +151,18 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
     ) -> encoder_service_pb2.MatchStructureResponse:
         """Refuse: it knows letters only."""
         raise self._cannot(request.encoder)
+
+    async def _wait(self) -> None:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self._at_once -= 1
 
     def _cannot(self, name: str) -> WrongOperationError:
         return WrongOperationError(f"{self._find(name)} only encodes", field="encoder")

@@ -247,4 +247,59 @@ UPDATE: Final = [
     Row("EntityService.UpdateEntity", "no entity", pb.UpdateEntityRequest(), invalid("entity")),
 ]
 
-ROWS: Final = [*READ, *LIST, *COUNT, *DELETE, *UPDATE]
+STREAM: Final = [
+    Row(
+        "EntityService.StreamUpsertEntities",
+        "two batches, of which only the first one names the collection",
+        [
+            pb.UpsertEntitiesRequest(collection=WRITTEN, entities=[entity(WRITTEN, "s1", 1, 0, 0)]),
+            pb.UpsertEntitiesRequest(entities=[entity(WRITTEN, "s2", 1, 0, 0)]),
+        ],
+        Answers(
+            lambda replies: (
+                [each.results[0].entity.name for each in replies] == names(WRITTEN, "s1", "s2")
+            )
+        ),
+    ),
+    Row(
+        "EntityService.StreamUpsertEntities",
+        "a bad entity fails alone",
+        [
+            pb.UpsertEntitiesRequest(
+                collection=WRITTEN,
+                entities=[entity(WRITTEN, "s1", 1, 0), entity(WRITTEN, "s3", 1, 0, 0)],
+            )
+        ],
+        Answers(
+            lambda replies: (
+                [each.WhichOneof("result") for each in replies[0].results] == ["error", "entity"]
+            )
+        ),
+    ),
+    Row(
+        "EntityService.StreamUpsertEntities",
+        "no collection in the first batch",
+        [pb.UpsertEntitiesRequest(entities=[entity(WRITTEN, "s1", 1, 0, 0)])],
+        invalid("collection"),
+    ),
+    Row(
+        "EntityService.StreamUpsertEntities",
+        "a batch of nothing",
+        [pb.UpsertEntitiesRequest(collection=WRITTEN)],
+        invalid("entities"),
+    ),
+    Row(
+        "EntityService.StreamUpsertEntities",
+        "unknown collection",
+        [pb.UpsertEntitiesRequest(collection=NONE, entities=[entity(NONE, "e", 1, 0, 0)])],
+        missing(NONE),
+    ),
+    Row(
+        "EntityService.StreamUpsertEntities",
+        "an entity of another collection",
+        [pb.UpsertEntitiesRequest(collection=WRITTEN, entities=[entity(NONE, "e", 1, 0, 0)])],
+        Answers(lambda replies: replies[0].results[0].error.code == Code.INVALID_ARGUMENT),
+    ),
+]
+
+ROWS: Final = [*READ, *LIST, *COUNT, *DELETE, *UPDATE, *STREAM]

@@ -47,7 +47,7 @@ METHOD_SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
     ),
     "write": frozenset(
         {
-            *("UpsertEntities", "UpdateEntity", "DeleteEntities"),
+            *("UpsertEntities", "StreamUpsertEntities", "UpdateEntity", "DeleteEntities"),
             *("StartUpload", "UploadChunk", "DeleteAsset"),
             *("CreateJob", "CancelJob"),
         }

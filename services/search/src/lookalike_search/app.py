@@ -20,12 +20,13 @@ from lookalike_search.commands.collection_changes import CollectionChanges
 from lookalike_search.commands.collections import Collections
 from lookalike_search.commands.entities import Entities
 from lookalike_search.commands.searching import Searching
+from lookalike_search.commands.streams import UpsertStreams
 from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.limits import PUBLISHED
 from lookalike_search.rpc import collection, entity, search
-from lookalike_search.settings import SearchSettings
+from lookalike_search.settings import SearchSettings, StreamSettings
 
 
 @asynccontextmanager
@@ -45,7 +46,7 @@ async def build(
             token=settings.milvus.token.get_secret_value(),
             call_limit=settings.milvus.call_limit,
         )
-        server = _make_server(settings, _make_services(store, encoder), store)
+        server = _make_server(settings, _make_services(store, encoder, settings.streams), store)
         store.listen(lambda available: _set_serving(server, serving=available))
         _set_serving(server, serving=False)
         await stack.enter_async_context(store)
@@ -53,8 +54,11 @@ async def build(
         yield server
 
 
-def _make_services(store: MilvusStore, encoder: EncoderPort) -> list[Service]:
+def _make_services(
+    store: MilvusStore, encoder: EncoderPort, streams: StreamSettings
+) -> list[Service]:
     catalog = Catalog(store)
+    upserts = Upserts(store, encoder, catalog)
     collections = collection.CollectionServicer(
         Collections(store, encoder, catalog),
         CollectionChanges(store, catalog),
@@ -63,8 +67,14 @@ def _make_services(store: MilvusStore, encoder: EncoderPort) -> list[Service]:
     )
     entities = entity.EntityServicer(
         Entities(store, catalog),
-        Upserts(store, encoder, catalog),
+        upserts,
         Updates(store, encoder, catalog),
+        UpsertStreams(
+            upserts,
+            depth=streams.depth,
+            slow_after=streams.slow_after,
+            longest_backoff=streams.longest_backoff,
+        ),
     )
     searches = search.SearchServicer(Searching(store, encoder, catalog))
     return [

@@ -38,6 +38,17 @@ class MilvusSettings(Frozen):
     """How long the start waits for Milvus before it goes on without, not serving."""
 
 
+class StreamSettings(Frozen):
+    """How the batches of one `StreamUpsertEntities` are taken."""
+
+    depth: int = Field(default=2, ge=1)
+    """Batches that are written at once; those behind them wait with the caller."""
+    slow_after: PositiveDuration = timedelta(seconds=2)
+    """Where the store needs longer for a batch, the caller is asked to wait before the next."""
+    longest_backoff: PositiveDuration = timedelta(seconds=30)
+    """The longest pause that a caller is asked for."""
+
+
 class SearchSettings(ServiceSettings):
     """Everything that can be set."""
 
@@ -49,3 +60,5 @@ class SearchSettings(ServiceSettings):
     """Where the vectors are."""
     encoder: TargetSettings = TargetSettings(address="127.0.0.1:50051")
     """The encoder service."""
+    streams: StreamSettings = StreamSettings()
+    """How streams of writes are taken."""

@@ -114,6 +114,13 @@ def prepare(draft: EntityDraft, spec: CollectionSpec) -> PreparedWrite:
     return PreparedWrite(record=record, missing=missing)
 
 
+def draft_key(draft: EntityDraft) -> str:
+    """Return the id that a draft will have; one and the same for all whose content decides it."""
+    if draft.id or not draft.item:
+        return draft.id
+    return entity_id(draft.item, WHOLE, _segment_index(draft))
+
+
 def check_text(text: str) -> None:
     """Raise `InvalidArgumentError` at `text` if it is too long."""
     _check_size(text, MAX_TEXT_BYTES, "text")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from lookalike_common.errors import InternalError, LookalikeError
@@ -43,6 +44,20 @@ class WriteReport:
     results: list[Written | LookalikeError]
     position: int
     """What a read must see to see these writes."""
+    stored_in: timedelta = timedelta(0)
+    """How long the store took, with waiting for other writers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What became of writes, by their ids."""
+
+    results: dict[str, Written | LookalikeError]
+    waiting: list[PreparedWrite] = field(default_factory=list)
+    """Writes that need a vector first."""
+    position: int = 0
+    seconds: float = 0.0
+    """How long the store took."""
 
 
 class Upserts:
@@ -63,42 +78,44 @@ class Upserts:
             last = {
                 each.record.id: each for each in prepared if not isinstance(each, LookalikeError)
             }
-            results, position = await self._write_all(tenant, collection, list(last.values()))
+            written = await self._write_all(tenant, collection, list(last.values()))
             return WriteReport(
                 [
-                    each if isinstance(each, LookalikeError) else results[each.record.id]
+                    each if isinstance(each, LookalikeError) else written.results[each.record.id]
                     for each in prepared
                 ],
-                position,
+                written.position,
+                timedelta(seconds=written.seconds),
             )
 
         return await self._catalog.using(tenant, collection_id, work)
 
     async def _write_all(
         self, tenant: str, collection: StoredCollection, writes: Sequence[PreparedWrite]
-    ) -> tuple[dict[str, Written | LookalikeError], int]:
+    ) -> _Round:
         """Write what needs to be, encoding only what turns out to be new or changed.
 
         The first round finds out what has to be encoded, and writes the rest; encoding happens
         outside of the collection's lock, so the second round decides again.
         """
-        results: dict[str, Written | LookalikeError] = {}
-        done, waiting, position = await self._write_round(tenant, collection, writes)
-        results |= done
-        if waiting:
-            encoded, failed = await self._encode(waiting)
-            results |= failed
-            done, waiting, later = await self._write_round(tenant, collection, encoded)
-            results |= done
-            position = max(position, later)
-        if waiting:
+        first = await self._write_round(tenant, collection, writes)
+        if not first.waiting:
+            return first
+        encoded, failed = await self._encode(first.waiting)
+        second = await self._write_round(tenant, collection, encoded)
+        if second.waiting:
             raise InternalError("an encoded entity still lacks a vector")
-        return results, position
+        return _Round(
+            results={**first.results, **failed, **second.results},
+            position=max(first.position, second.position),
+            seconds=first.seconds + second.seconds,
+        )
 
     async def _write_round(
         self, tenant: str, collection: StoredCollection, writes: Sequence[PreparedWrite]
-    ) -> tuple[dict[str, Written | LookalikeError], list[PreparedWrite], int]:
-        """Return the results, the writes that need a vector first, and the write's position."""
+    ) -> _Round:
+        """Decide about each write, and do those that lack no vector."""
+        started = time.monotonic()
         results: dict[str, Written | LookalikeError] = {}
         waiting: list[PreparedWrite] = []
         records: list[EntityRecord] = []
@@ -127,7 +144,7 @@ class Upserts:
                     records.append(decision.record)
             if records:
                 position = await self._store.upsert(tenant, collection, records)
-        return results, waiting, position
+        return _Round(results, waiting, position, time.monotonic() - started)
 
     async def _encode(
         self, writes: Sequence[PreparedWrite]

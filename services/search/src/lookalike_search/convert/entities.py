@@ -12,6 +12,7 @@ from lookalike_common.errors import InvalidArgumentError, LookalikeError
 from lookalike_common.ids import parse_name
 from lookalike_common.status import to_status
 from lookalike_search.commands.entities import ItemSelector
+from lookalike_search.commands.streams import BatchAnswer
 from lookalike_search.commands.upserts import WriteReport, Written
 from lookalike_search.convert.values import (
     from_content,
@@ -63,6 +64,14 @@ def from_update(
     collection_id, _ = parse_name(request.entity.name, "collections", "entities")
     draft = _from_entity(request.entity, collection_id)
     return collection_id, draft, list(request.update_mask.paths)
+
+
+def to_stream_response(answer: BatchAnswer) -> entity_service_pb2.UpsertEntitiesResponse:
+    """Return what became of one batch of a stream."""
+    message = to_upsert_response(answer.report, answer.collection_id)
+    if answer.backoff:
+        message.backoff.FromTimedelta(answer.backoff)
+    return message
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Final, ParamSpec, TypeVar
 
 from lookalike.search.v1 import entity_pb2
@@ -13,6 +14,7 @@ from lookalike_common.context import current_context
 from lookalike_common.errors import LookalikeError
 from lookalike_common.ids import parse_name
 from lookalike_search.commands.entities import Entities
+from lookalike_search.commands.streams import Batch, UpsertStreams
 from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
 from lookalike_search.convert.entities import (
@@ -24,6 +26,7 @@ from lookalike_search.convert.entities import (
     from_update,
     to_batch_response,
     to_entity,
+    to_stream_response,
     to_upsert_response,
 )
 
@@ -40,10 +43,13 @@ Result = TypeVar("Result")
 class EntityServicer:
     """Answers from the entities' commands."""
 
-    def __init__(self, entities: Entities, upserts: Upserts, updates: Updates) -> None:
+    def __init__(
+        self, entities: Entities, upserts: Upserts, updates: Updates, streams: UpsertStreams
+    ) -> None:
         self._entities = entities
         self._upserts = upserts
         self._updates = updates
+        self._streams = streams
 
     async def UpsertEntities(  # noqa: N802 - the name of the rpc
         self, request: pb.UpsertEntitiesRequest, _context: object
@@ -55,6 +61,16 @@ class EntityServicer:
         )
         report = await self._upserts.upsert(current_context().tenant, collection_id, drafts)
         return to_upsert_response(report, collection_id)
+
+    async def StreamUpsertEntities(  # noqa: N802 - the name of the rpc
+        self, requests: AsyncIterator[pb.UpsertEntitiesRequest], _context: object
+    ) -> AsyncIterator[pb.UpsertEntitiesResponse]:
+        """Write one batch after the other."""
+        async with aclosing(_batches(requests)) as batches:
+            answers = self._streams.run(current_context().tenant, batches)
+            async with aclosing(answers):
+                async for answer in answers:
+                    yield to_stream_response(answer)
 
     async def UpdateEntity(  # noqa: N802 - the name of the rpc
         self, request: pb.UpdateEntityRequest, _context: object
@@ -134,6 +150,20 @@ class EntityServicer:
         else:
             count = await self._entities.delete_matching(*where, request.filter, validate_only=only)
         return pb.DeleteEntitiesResponse(count=count)
+
+
+async def _batches(
+    requests: AsyncIterator[pb.UpsertEntitiesRequest],
+) -> AsyncGenerator[Batch, None]:
+    """Yield the batches of a stream, of which the first one names the collection for the rest."""
+    name = ""
+    async for request in requests:
+        name = request.collection or name
+        collection_id = collection_id_of(name)
+        drafts = await _convert(
+            len(request.entities), from_entities, request.entities, collection_id
+        )
+        yield Batch(collection_id, drafts)
 
 
 async def _convert(
