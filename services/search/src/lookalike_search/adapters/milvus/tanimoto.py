@@ -5,10 +5,10 @@ coefficient t = x / (a + b - x). Since a + b is at least s·root(a·b), where s 
 most c / (s - c). So once the hits by cosine reach down to a c for which even that is less than the
 k-th best coefficient among them, nothing further away belongs to the best k, nor is equal to them.
 
-The window of hits by cosine grows until that is so: for molecules half as many again nearly always
-do. Where the largest window does not, the vectors are taken apart by the number of their bits: of
-fewer different numbers the bound is tighter, and among vectors with the same number both rankings
-are the same.
+The window of hits by cosine grows until that is so; for molecules a quarter more nearly always do.
+Where the largest window does not, the vectors are taken apart by the number of their bits: of fewer
+different numbers the bound is tighter, and among vectors with the same number both rankings are the
+same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lookalike_search.adapters.milvus.searches import Answer, Counts
 from lookalike_search.model import Bits, Neighbor
 
 _MARGIN: Final = 16
-_GROWTH: Final = 4
+_GROWTH: Final = 2
 _ROUNDING: Final = 1e-5
 """Error of a float32 cosine, generously."""
 
@@ -58,7 +58,7 @@ class _Search:
 
     async def settle(self, counts: Counts | None, covered: Counts) -> bool:
         """Look until nothing further away can be among the best; False if that cannot be had."""
-        window = min(self.most, self.limit + self.limit // 2 + _MARGIN)
+        window = min(self.most, self.limit + self.limit // 4 + _MARGIN)
         while True:
             answer = await self.look(window, counts)
             self._add(answer.neighbors)

@@ -1,9 +1,12 @@
 """A vector field as Milvus stores it: its columns, how vectors go in and out, what a hit says.
 
-Bits are a BINARY_VECTOR where Milvus has that. Milvus Lite has not: there they are floats of 0 and
-1. Their squared Euclidean distance is the Hamming distance. Their cosine, together with the number
-of bits that are set, gives the Tanimoto coefficient exactly (`tanimotos`), so that number has a
-column of its own; how a ranking by cosine becomes one by Tanimoto is in `tanimoto`.
+Bits are a BINARY_VECTOR where Milvus has that. Milvus Lite has not: there they are floats, made so
+that an inner product, which Lite is quickest at, says all that is needed.
+
+- Hamming: 1 and -1. With d dimensions and h that differ the product is d - 2h.
+- Tanimoto: 0, and 1 / root(n) for each of n bits that are set. The product is the cosine, which
+  together with n gives the coefficient exactly (`tanimotos`), so n has a column of its own. How a
+  ranking by cosine becomes one by Tanimoto is in `tanimoto`.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class Form(Enum):
     BITS = auto()
     """Bits as bits."""
     SPREAD = auto()
-    """Bits as floats of 0 and 1."""
+    """Bits as floats."""
 
 
 _METRICS: Final[Mapping[tuple[Form, Metric], str]] = {
@@ -51,8 +54,8 @@ _METRICS: Final[Mapping[tuple[Form, Metric], str]] = {
     (Form.FLOATS, Metric.EUCLIDEAN): "L2",
     (Form.BITS, Metric.TANIMOTO): "JACCARD",
     (Form.BITS, Metric.HAMMING): "HAMMING",
-    (Form.SPREAD, Metric.TANIMOTO): "COSINE",
-    (Form.SPREAD, Metric.HAMMING): "L2",
+    (Form.SPREAD, Metric.TANIMOTO): "IP",
+    (Form.SPREAD, Metric.HAMMING): "IP",
 }
 
 
@@ -120,16 +123,19 @@ class VectorColumn:
         floats = _unpack_floats(data.vectors.float_vector).reshape(rows, self.dimensions)
         if self.form is Form.FLOATS:
             return list(floats)
-        packed = np.packbits(floats != 0.0, axis=1, bitorder="little")
+        packed = np.packbits(floats > 0.0, axis=1, bitorder="little")
         return self._cut(packed.tobytes(), rows)
 
     def to_bytes(self, vector: Vector) -> bytes:
         """Return one vector as the column holds it, for a row or a query."""
-        if self.form is not Form.SPREAD:
+        if self.form is not Form.SPREAD or not isinstance(vector, Bits):
             return vector_bytes(vector)
-        packed = np.frombuffer(vector_bytes(vector), np.uint8)
+        packed = np.frombuffer(vector.data, np.uint8)
         bits = np.unpackbits(packed, count=self.dimensions, bitorder="little")
-        return bits.astype("<f4").tobytes()
+        off, on = (
+            (-1.0, 1.0) if self.metric is Metric.HAMMING else (0.0, max(1, vector.count) ** -0.5)
+        )
+        return np.array([off, on], "<f4")[bits].tobytes()
 
     def placeholder(self, vectors: Sequence[Vector]) -> common_pb2.PlaceholderValue:
         """Return the vectors of a search."""
@@ -172,8 +178,10 @@ class VectorColumn:
                 return 1.0 - max(-1.0, min(1.0, number))
             case Metric.EUCLIDEAN:
                 return float(np.sqrt(max(0.0, number)))
+            case Metric.HAMMING if self.form is Form.SPREAD:
+                return float(round((self.dimensions - number) / 2))
             case Metric.HAMMING:
-                return float(round(number))
+                return number
             case _:
                 return -number
 
@@ -200,7 +208,7 @@ def columns_of(spec: CollectionSpec, *, native_bits: bool) -> tuple[VectorColumn
 
 
 def tanimotos(count: int, counts: Sequence[int], cosines: Sequence[float]) -> NDArray[np.float64]:
-    """Return the Tanimoto coefficients that belong to cosines of vectors of 0 and 1.
+    """Return the Tanimoto coefficients that belong to cosines between bits.
 
     With a and b bits set, x of them in both: cosine = x / root(a·b), Tanimoto = x / (a + b - x).
     As x is whole, the rounding of a float32 cosine does not matter (below 2^22 bits).

@@ -1,0 +1,150 @@
+"""1,935 drugs, encoded by the real encoder, on Milvus Lite: ranked exactly as RDKit does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rdkit import Chem, DataStructs
+from rdkit.Chem import rdFingerprintGenerator
+
+from lookalike.search.v1 import collection_pb2, entity_pb2, search_service_pb2
+from lookalike.type.v1 import content_pb2
+from lookalike_common.channels import open_channel
+from lookalike_common.server import GrpcServer
+from lookalike_common.testing import loopback, running
+from lookalike_encoder.app import build as build_encoder
+from lookalike_encoder.settings import EncoderServerSettings, EncoderSettings
+from lookalike_search.app import build
+from tests.integration.search.conftest import search_settings
+from tests.support import real_data
+from tests.support.search_client import Attribute, SearchClient, entity
+
+QUERIES = 200
+TOP = 50
+PAGED = 20
+"""So many of the queries are read in pages too."""
+AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Drugs:
+    """What RDKit alone makes of the drugs."""
+
+    smiles: list[str]
+    prints: list[Any]
+    """RDKit's bit vectors, Morgan of radius 2 and 2,048 bits; the package has no types."""
+
+    def ranking(self, query: int, first: int = 0) -> list[tuple[str, float]]:
+        """Return ids and scores by falling score and then by id, of drugs from `first` on."""
+        scores = DataStructs.BulkTanimotoSimilarity(self.prints[query], self.prints)
+        ranked = sorted((-score, number) for number, score in enumerate(scores) if number >= first)
+        return [(f"d{number:04d}", float(np.float32(-score))) for score, number in ranked]
+
+
+@pytest.fixture(scope="module")
+def drugs() -> Drugs:
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    smiles = real_data.drugs()
+    return Drugs(smiles, [generator.GetFingerprint(Chem.MolFromSmiles(each)) for each in smiles])
+
+
+@pytest.fixture
+async def molecule_encoder(tmp_path: Path) -> AsyncIterator[GrpcServer]:
+    """The encoder service with its encoder of molecules, which is code alone."""
+    settings = EncoderSettings(
+        server=EncoderServerSettings(
+            port=0,
+            metrics_port=None,
+            drain_delay=timedelta(0),
+            drain_grace=timedelta(seconds=2),
+        ),
+        models_dir=tmp_path,
+        encoders=("morgan-2048",),
+    )
+    async with running(build_encoder(settings)) as server:
+        yield server
+
+
+async def test_ranking_equals_rdkits(
+    milvus_lite: Any, molecule_encoder: GrpcServer, drugs: Drugs
+) -> None:
+    settings = search_settings(milvus_lite.uri, molecule_encoder.port)
+    async with (
+        running(build(settings)) as server,
+        open_channel(loopback(server.port)) as channel,
+    ):
+        client = SearchClient(channel)
+        collection = await client.create(
+            collection_pb2.VectorField(encoder="encoders/morgan-2048"),
+            attributes=[Attribute(name="number", type=Attribute.TYPE_INT, filterable=True)],
+        )
+        await fill(client, collection, drugs.smiles)
+        assert await client.count(collection) == len(drugs.smiles) == 1935
+        chosen = np.random.default_rng(11).permutation(len(drugs.smiles))[:QUERIES]
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def compare(query: int, *, thoroughly: bool) -> None:
+            async with gate:
+                await compare_best(client, collection, drugs, query)
+                if thoroughly:
+                    await compare_pages(client, collection, drugs, query)
+
+        await asyncio.gather(
+            *(compare(int(each), thoroughly=i < PAGED) for i, each in enumerate(chosen))
+        )
+
+
+async def fill(client: SearchClient, collection: str, smiles: Sequence[str]) -> None:
+    """Write all drugs as SMILES; search has them encoded."""
+    for start in range(0, len(smiles), 500):
+        some: list[entity_pb2.Entity] = []
+        for number, each in enumerate(smiles[start : start + 500], start):
+            message = entity(collection, f"d{number:04d}", attributes={"number": number})
+            message.content.smiles = each
+            some.append(message)
+        reply = await client.upsert(collection, *some)
+        assert all(each.HasField("entity") for each in reply.results)
+
+
+async def compare_best(client: SearchClient, collection: str, drugs: Drugs, query: int) -> None:
+    """Compare the best of all, and of those that a filter lets through."""
+    smiles = by_smiles(drugs.smiles[query])
+    reply = await client.search(collection, smiles, top_k=TOP, output_fields=["item"])
+    assert ranked(reply.hits) == drugs.ranking(query)[:TOP]
+    reply = await client.search(
+        collection, smiles, top_k=TOP, output_fields=["item"], filter="number >= 1000"
+    )
+    assert ranked(reply.hits) == drugs.ranking(query, first=1000)[:TOP]
+
+
+async def compare_pages(client: SearchClient, collection: str, drugs: Drugs, query: int) -> None:
+    """Compare three pages, with a limit to the score that ends within the third."""
+    expected = drugs.ranking(query)[:TOP]
+    smiles = by_smiles(drugs.smiles[query], min_score=expected[-1][1])
+    expected = [each for each in drugs.ranking(query) if each[1] >= expected[-1][1]]
+    found: list[tuple[str, float]] = []
+    token = ""
+    while True:
+        reply = await client.search(
+            collection, smiles, top_k=24, page_token=token, output_fields=["item"]
+        )
+        found += ranked(reply.hits)
+        token = reply.next_page_token
+        if not token:
+            break
+    assert found == expected
+
+
+def by_smiles(smiles: str, **fields: Any) -> search_service_pb2.Query:
+    return search_service_pb2.Query(content=content_pb2.Content(smiles=smiles), **fields)
+
+
+def ranked(hits: Iterable[search_service_pb2.Hit]) -> list[tuple[str, float]]:
+    return [(each.entity.name.rpartition("/")[2], each.score) for each in hits]
