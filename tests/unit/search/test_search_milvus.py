@@ -45,7 +45,8 @@ from lookalike_search.adapters.milvus.rows import (
     split_by_size,
     to_columns,
 )
-from lookalike_search.adapters.milvus.vector_columns import columns_of
+from lookalike_search.adapters.milvus.searches import Ask
+from lookalike_search.adapters.milvus.vector_columns import column_of, columns_of
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.model import (
     AttributeSpec,
@@ -59,6 +60,7 @@ from lookalike_search.model import (
     Projection,
     VectorFieldSpec,
 )
+from lookalike_search.store import Freshness
 from lookalike_search.vectors import vector_bytes
 
 NOW = datetime(2026, 1, 31, 1, 2, 3, 4, tzinfo=UTC)
@@ -166,6 +168,38 @@ def test_wrong_uris(uri: str) -> None:
 def test_dialects(version: str, backend: str, fields: int) -> None:
     capabilities = dialect_of(version).capabilities
     assert (capabilities.backend, capabilities.max_vector_fields) == (backend, fields)
+
+
+@pytest.mark.parametrize(
+    ("version", "metric", "index", "alone"),
+    [
+        ("milvus_lite-3.2.2", Metric.EUCLIDEAN, IndexType.AUTO, True),
+        ("milvus_lite-3.2.2", Metric.EUCLIDEAN, IndexType.FLAT, True),
+        ("milvus_lite-3.2.2", Metric.EUCLIDEAN, IndexType.HNSW, False),
+        ("milvus_lite-3.2.2", Metric.COSINE, IndexType.FLAT, False),
+        ("v2.3.5", Metric.EUCLIDEAN, IndexType.FLAT, False),
+    ],
+)
+def test_searches_that_would_take_too_much_memory_together(
+    version: str, metric: Metric, index: IndexType, alone: bool
+) -> None:
+    field = VectorFieldSpec(
+        name="vector", dimensions=384, metric=metric, index=IndexSpec(type=index)
+    )
+    assert dialect_of(version).searches_alone(field) is alone
+    ask = Ask(
+        tenant="",
+        storage="s",
+        column=column_of(field, native_bits=False),
+        columns=(),
+        expression="",
+        limit=10,
+        projection=Projection(),
+        freshness=Freshness(),
+        params=(),
+        alone=alone,
+    )
+    assert (ask.most_together == 1) is alone
 
 
 @pytest.mark.parametrize(

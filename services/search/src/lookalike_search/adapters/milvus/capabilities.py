@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from lookalike_search.model import IndexType, VectorKind
+from lookalike_search.model import IndexType, Metric, VectorFieldSpec, VectorKind
 from lookalike_search.store import Capabilities
 
 _LITE: Final = re.compile(r"milvus[_-]lite-(.+)")
@@ -27,10 +27,17 @@ class Dialect:
     """What a field of dense vectors is indexed with that leaves it to us."""
     native_bits: bool
     """Whether there is BINARY_VECTOR; bits are floats of 0 and 1 where not."""
+    compares_squares_apart: bool
+    """Whether an exact search by Euclid takes queries x rows x dimensions of memory."""
     flush_rows: int | None
     """Unflushed rows that make reads slow; None where the server looks after that itself."""
     flush_idle: timedelta = _FLUSH_IDLE
     """Pause in writing after which fewer rows are flushed too."""
+
+    def searches_alone(self, field: VectorFieldSpec) -> bool:
+        """Whether searches of a vector field are better not put into one request."""
+        exact = field.index.type in {IndexType.AUTO, IndexType.FLAT}
+        return self.compares_squares_apart and exact and field.metric is Metric.EUCLIDEAN
 
 
 def dialect_of(version: str) -> Dialect:
@@ -54,6 +61,7 @@ def dialect_of(version: str) -> Dialect:
             # Lite looks at every row whatever the index: exact search is its fastest as well.
             automatic_index=IndexType.FLAT,
             native_bits=False,
+            compares_squares_apart=True,
             flush_rows=_FLUSH_ROWS,
         )
     server = _SERVER.fullmatch(version)
@@ -72,5 +80,6 @@ def dialect_of(version: str) -> Dialect:
         ),
         automatic_index=IndexType.HNSW,
         native_bits=True,
+        compares_squares_apart=False,
         flush_rows=None,
     )

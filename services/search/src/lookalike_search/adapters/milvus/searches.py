@@ -46,11 +46,13 @@ class Ask:
     projection: Projection
     freshness: Freshness
     params: tuple[tuple[str, int], ...]
+    alone: bool = False
+    """Send no others along."""
 
     @property
     def most_together(self) -> int:
         """How many vectors one request may carry: its answer must stay within bounds."""
-        return most_together(self)
+        return 1 if self.alone else most_together(self)
 
     def narrowed(self, window: int, counts: Counts | None) -> Ask:
         """Return the search for so many, of those only that have so many bits."""

@@ -322,18 +322,20 @@ class MilvusStore:
         field = collection.spec.vector_field(vector_field)
         if field is None:
             raise ValueError(f"no vector field {vector_field}")
+        dialect = self._known_dialect()
         effort = {name: int(value) for name, value in params.items()}
         effort["ef"] = max(effort.get("ef", limit), limit)
         ask = Ask(
             tenant=tenant,
             storage=collection.storage,
-            column=column_of(field, native_bits=self._known_dialect().native_bits),
+            column=column_of(field, native_bits=dialect.native_bits),
             columns=self._columns(collection),
             expression=_rendered(where, collection),
             limit=limit,
             projection=projection,
             freshness=freshness,
             params=tuple(sorted(effort.items())),
+            alone=dialect.searches_alone(field),
         )
         if isinstance(vector, Bits) and ask.column.count_name:
             return await self._nearest_by_tanimoto(ask, vector)
