@@ -105,12 +105,27 @@ def test_codes_belong_to_reasons() -> None:
 
 QUERY = {"vector": {"dense": {"values": [1]}}}
 SEARCH = "/v1/collections/none:search"
+RECOMMEND = "/v1/collections/none:recommend"
 UPSERT = "/v1/collections/limits/entities:upsert"
 ENTITY = {"item": "i", "vectors": {"vector": {"dense": {"values": [1, 0]}}}}
 FIELDS = [{"name": "vector", "dimensions": 2, "metric": "METRIC_COSINE"}]
 TOO_MUCH: Mapping[str, tuple[str, object]] = {
     "max_attributes_bytes": (UPSERT, {"entities": [{**ENTITY, "attributes": {"a": "x" * 65536}}]}),
     "max_batch_entities": (UPSERT, {"entities": [ENTITY] * 1001}),
+    "max_batch_searches": (
+        "/v1/collections/none:batchSearch",
+        {"requests": [{"queries": [QUERY]}] * 257},
+    ),
+    "max_examples": (RECOMMEND, {"positive": [QUERY] * 257}),
+    "max_excluded": (RECOMMEND, {"positive": [QUERY], "excludeItems": ["i"] * 5001}),
+    "max_interests": (
+        RECOMMEND,
+        {"positive": [QUERY], "strategy": "STRATEGY_INTERESTS", "interests": 17},
+    ),
+    "max_neighbors": (
+        "/v1/collections/none:classify",
+        {"query": QUERY, "label": "color", "neighbors": 1001},
+    ),
     "max_filter_bytes": (SEARCH, {"queries": [QUERY], "filter": "a" * 65537}),
     "max_filter_nesting": (
         "/v1/collections/limits:search",

@@ -112,6 +112,31 @@ class SearchPeer(
         ]
         return search_service_pb2.SearchResponse(hits=hits)
 
+    async def BatchSearch(
+        self, request: search_service_pb2.BatchSearchRequest, context: Context
+    ) -> search_service_pb2.BatchSearchResponse:
+        """Answer each search."""
+        replies = [await self.Search(each, context) for each in request.requests]
+        results = [search_service_pb2.SearchResult(response=each) for each in replies]
+        return search_service_pb2.BatchSearchResponse(results=results)
+
+    async def Recommend(
+        self, request: search_service_pb2.RecommendRequest, context: Context
+    ) -> search_service_pb2.SearchResponse:
+        """Return one hit for each good example."""
+        queries = request.positive
+        search = search_service_pb2.SearchRequest(collection=request.collection, queries=queries)
+        return await self.Search(search, context)
+
+    async def Classify(
+        self, request: search_service_pb2.ClassifyRequest, context: Context
+    ) -> search_service_pb2.ClassifyResponse:
+        """Return no label."""
+        self.note(context)
+        return search_service_pb2.ClassifyResponse(
+            candidates=[search_service_pb2.LabelVotes(count=len(request.label))]
+        )
+
     async def CreateCollection(
         self, request: collection_service_pb2.CreateCollectionRequest, context: Context
     ) -> collection_pb2.Collection:

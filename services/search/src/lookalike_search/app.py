@@ -16,9 +16,13 @@ from lookalike_search.adapters.encoder_client import EncoderClient
 from lookalike_search.adapters.milvus import MilvusStore
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.aliases import Aliases
+from lookalike_search.commands.batches import BatchSearching
+from lookalike_search.commands.classifying import Classifying
 from lookalike_search.commands.collection_changes import CollectionChanges
 from lookalike_search.commands.collections import Collections
 from lookalike_search.commands.entities import Entities
+from lookalike_search.commands.examples import Examples
+from lookalike_search.commands.recommending import Recommending
 from lookalike_search.commands.searching import Searching
 from lookalike_search.commands.streams import UpsertStreams
 from lookalike_search.commands.updates import Updates
@@ -76,7 +80,7 @@ def _make_services(
             longest_backoff=streams.longest_backoff,
         ),
     )
-    searches = search.SearchServicer(Searching(store, encoder, catalog))
+    searches = _make_searches(store, encoder, catalog)
     return [
         Service(
             collection.SERVICE,
@@ -90,6 +94,19 @@ def _make_services(
             search.SERVICE, search_service_pb2_grpc.add_SearchServiceServicer_to_server, searches
         ),
     ]
+
+
+def _make_searches(
+    store: MilvusStore, encoder: EncoderPort, catalog: Catalog
+) -> search.SearchServicer:
+    examples = Examples(store, encoder, catalog)
+    searching = Searching(store, encoder, examples, catalog)
+    return search.SearchServicer(
+        searching,
+        BatchSearching(searching, examples, catalog),
+        Recommending(searching, examples, catalog),
+        Classifying(searching, examples, catalog),
+    )
 
 
 def _make_server(

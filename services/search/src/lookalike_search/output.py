@@ -38,6 +38,11 @@ class OutputMask:
             system=bool(self.plain & _SYSTEM),
         )
 
+    def with_attribute(self, name: str) -> OutputMask:
+        """Return the mask of somebody who wants to see this attribute too."""
+        kept = self.attributes
+        return self if kept is None else replace(self, attributes=kept | {name})
+
     def apply(self, record: EntityRecord) -> EntityRecord:
         """Return the entity with everything else at its default."""
         kept = self.attributes

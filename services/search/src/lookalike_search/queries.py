@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
 from lookalike_common.errors import InvalidArgumentError
@@ -89,6 +90,45 @@ class SearchOrder:
     consistency_token: str = ""
     params: Mapping[str, float] = field(default_factory=dict)
     rerank: Rerank | None = None
+
+
+class Strategy(StrEnum):
+    """How several examples become one list of recommendations."""
+
+    AVERAGE = "average"
+    """Search once, near the mean of the good ones and away from that of the bad ones."""
+    BEST_SCORE = "best_score"
+    """By the closest good one, without what is at least as close to a bad one."""
+    INTERESTS = "interests"
+    """Sort the good ones into interests, and take turns among these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendOrder:
+    """Examples to find more like."""
+
+    search: SearchOrder
+    """Everything else; its only query bounds the scores."""
+    positive: tuple[Query, ...]
+    negative: tuple[Query, ...] = ()
+    strategy: Strategy = Strategy.AVERAGE
+    interests: int | None = None
+    """At most; None for as many as suits the examples."""
+    include_examples: bool = False
+    excluded_ids: frozenset[str] = frozenset()
+    excluded_items: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyOrder:
+    """Something to tell the label of."""
+
+    search: SearchOrder
+    """Finds the neighbours that vote."""
+    label: str
+    """The attribute that holds it."""
+    min_confidence: float = 0.0
+    min_margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

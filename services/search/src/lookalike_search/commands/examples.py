@@ -5,8 +5,11 @@ A vector comes from the caller, from the encoder, or from a stored entity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from functools import partial
+from typing import TypeAlias
 
 from lookalike_common.errors import (
     EncoderMismatchError,
@@ -32,6 +35,16 @@ from lookalike_search.vectors import check_vector
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A query, and where it stands in the request."""
+
+    query: Query
+    at: str
+    """Path such as `queries[0]`, which its errors begin with."""
+    freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A query's vector."""
 
@@ -50,6 +63,22 @@ class Lookup:
     excluded: str = ""
 
 
+Target: TypeAlias = Example | Lookup
+"""What the store looks for."""
+_Outcome: TypeAlias = "Vector | LookalikeError"
+
+
+@dataclass(slots=True)
+class _Group:
+    """Queries whose vectors come from the same place, in one go."""
+
+    fetch: Callable[[Sequence[Query]], Awaitable[Sequence[_Outcome]]]
+    own: bool = False
+    """They are entities of the collection that is searched."""
+    places: list[int] = dataclass_field(default_factory=list)
+    """Indices of the queries."""
+
+
 class Examples:
     """Turns queries into vectors."""
 
@@ -59,57 +88,64 @@ class Examples:
         self._catalog = catalog
 
     async def make(
-        self,
-        tenant: str,
-        collection: StoredCollection,
-        queries: Sequence[Query],
-        freshness: Freshness,
-    ) -> list[Example | Lookup]:
-        """Return one example a query, in their order; errors are at `queries[i]`."""
-        return await together(
-            [
-                self._make_one(tenant, collection, each, freshness, f"queries[{index}]")
-                for index, each in enumerate(queries)
-            ]
-        )
+        self, tenant: str, collection: StoredCollection, asked: Sequence[Asked]
+    ) -> list[Target]:
+        """Return one target a query, in their order; raises the first error there is."""
+        return succeeded(await self.make_each(tenant, collection, asked))
 
-    async def _make_one(
-        self,
-        tenant: str,
-        collection: StoredCollection,
-        query: Query,
-        freshness: Freshness,
-        at: str,
-    ) -> Example | Lookup:
-        try:
-            if isinstance(query.source, Keywords):
-                return _lookup(query, query.source, collection.spec)
-            field = choose_field(query.vector_field, collection.spec)
-            match query.source:
-                case Content():
-                    return Example(field, await self._encode(query.source, query.encoder, field))
-                case EntityRef():
-                    return await self._read(tenant, collection, query.source, field, freshness)
-                case vector:
-                    return Example(field, check_vector(vector, field, "vector"))
-        except InvalidArgumentError as error:
-            raise error.at(at) from error
-        except EncoderMismatchError as error:
-            raise error.at(at) from error
+    async def make_each(
+        self, tenant: str, collection: StoredCollection, asked: Sequence[Asked]
+    ) -> list[Target | LookalikeError]:
+        """Return one target a query, or why there is none; a bad query fails alone.
 
-    async def _encode(self, content: Content, encoder: str, field: VectorFieldSpec) -> Vector:
+        Contents for one encoder are encoded together, entities of one collection read together.
+        """
+        made: dict[int, Target | LookalikeError] = {}
+        fields: dict[int, VectorFieldSpec] = {}
+        groups: dict[Hashable, _Group] = {}
+        for place, each in enumerate(asked):
+            source = each.query.source
+            try:
+                if isinstance(source, Keywords):
+                    made[place] = _lookup(each.query, source, collection.spec)
+                    continue
+                field = fields[place] = choose_field(each.query.vector_field, collection.spec)
+                match source:
+                    case Content():
+                        key, group = await self._encoding(each.query, field)
+                    case EntityRef() as ref:
+                        key, group = await self._reading(tenant, collection, ref, field, each)
+                    case vector:
+                        made[place] = Example(field, check_vector(vector, field, "vector"))
+                        continue
+                groups.setdefault(key, group).places.append(place)
+            except LookalikeError as error:
+                made[place] = _placed(error, each.at)
+
+        async def fill(group: _Group) -> None:
+            outcomes = await _fetched(group, [asked[place].query for place in group.places])
+            for place, outcome in zip(group.places, outcomes, strict=True):
+                made[place] = _example(asked[place], fields[place], outcome, own=group.own)
+
+        await together([fill(each) for each in groups.values()])
+        return [made[place] for place in range(len(asked))]
+
+    async def _encoding(self, query: Query, field: VectorFieldSpec) -> tuple[Hashable, _Group]:
         name, fingerprint = field.encoder, field.fingerprint
-        if encoder and encoder != name:
-            name, fingerprint = await self._other_encoder(encoder, field)
+        if query.encoder and query.encoder != name:
+            name, fingerprint = await self._other_encoder(query.encoder, field)
         if not name:
             raise InvalidArgumentError(
                 f"vector field {field.name} has no encoder: send a vector, or name an encoder",
                 field="content",
             )
-        [answer] = await self._encoder.encode(name, fingerprint, [content], Task.QUERY)
-        if isinstance(answer, LookalikeError):
-            raise answer.at("content")
-        return check_vector(answer, field, "content")
+        return (name, fingerprint), _Group(partial(self._encode, name, fingerprint))
+
+    async def _encode(
+        self, name: str, fingerprint: str, queries: Sequence[Query]
+    ) -> Sequence[_Outcome]:
+        contents = [each.source for each in queries if isinstance(each.source, Content)]
+        return await self._encoder.encode(name, fingerprint, contents, Task.QUERY)
 
     async def _other_encoder(self, encoder: str, field: VectorFieldSpec) -> tuple[str, str]:
         facts = await self._encoder.describe(encoder)
@@ -122,34 +158,86 @@ class Examples:
             )
         return facts.name, facts.fingerprint
 
-    async def _read(
+    async def _reading(
         self,
         tenant: str,
         searched: StoredCollection,
         ref: EntityRef,
         field: VectorFieldSpec,
-        freshness: Freshness,
-    ) -> Example:
+        asked: Asked,
+    ) -> tuple[Hashable, _Group]:
         home = await self._catalog.resolve(tenant, ref.collection_id)
         own = home.storage == searched.storage
-        source = field if own else _comparable_field(home.spec, field)
+        source = field.name if own else _comparable_field(home.spec, field).name
+        fetch = partial(self._read, tenant, home, source, asked.freshness)
+        return (home.storage, source, asked.freshness), _Group(fetch, own)
+
+    async def _read(
+        self,
+        tenant: str,
+        home: StoredCollection,
+        field: str,
+        freshness: Freshness,
+        queries: Sequence[Query],
+    ) -> Sequence[_Outcome]:
+        refs = [each.source for each in queries if isinstance(each.source, EntityRef)]
         found = await self._store.get(
             tenant,
             home,
-            [ref.entity_id],
+            list({each.entity_id: None for each in refs}),
             projection=Projection(
-                text=False, attributes=False, system=False, vectors=frozenset({source.name})
+                text=False, attributes=False, system=False, vectors=frozenset({field})
             ),
             freshness=freshness,
         )
-        if ref.entity_id not in found:
-            raise NotFoundError(
-                "there is no such entity",
-                resource_type=ENTITY,
-                resource_name=f"collections/{ref.collection_id}/entities/{ref.entity_id}",
-            )
-        vector = check_vector(found[ref.entity_id].vectors[source.name], field, "entity")
-        return Example(field, vector, ref.entity_id if own else "")
+        return [
+            found[each.entity_id].vectors[field] if each.entity_id in found else _missing(each)
+            for each in refs
+        ]
+
+
+def succeeded(made: Sequence[Target | LookalikeError]) -> list[Target]:
+    """Return the targets, or raise the first error there is."""
+    for each in made:
+        if isinstance(each, LookalikeError):
+            raise each
+    return [each for each in made if not isinstance(each, LookalikeError)]
+
+
+async def _fetched(group: _Group, queries: Sequence[Query]) -> Sequence[_Outcome]:
+    """Fetch the vectors; what is wrong with all of them is wrong with each."""
+    try:
+        return await group.fetch(queries)
+    except LookalikeError as error:
+        return [error] * len(queries)
+
+
+def _example(
+    asked: Asked, field: VectorFieldSpec, outcome: _Outcome, *, own: bool
+) -> Example | LookalikeError:
+    source = asked.query.source
+    name = "entity" if isinstance(source, EntityRef) else "content"
+    if isinstance(outcome, LookalikeError):
+        return _placed(outcome, f"{asked.at}.{name}")
+    try:
+        vector = check_vector(outcome, field, name)
+    except LookalikeError as error:
+        return _placed(error, asked.at)
+    return Example(field, vector, source.entity_id if isinstance(source, EntityRef) and own else "")
+
+
+def _placed(error: LookalikeError, at: str) -> LookalikeError:
+    """Return the error at its place in the request, if it is about what the request says."""
+    about = isinstance(error, InvalidArgumentError | EncoderMismatchError)
+    return error.at(at) if about else error
+
+
+def _missing(ref: EntityRef) -> NotFoundError:
+    return NotFoundError(
+        "there is no such entity",
+        resource_type=ENTITY,
+        resource_name=f"collections/{ref.collection_id}/entities/{ref.entity_id}",
+    )
 
 
 def _lookup(query: Query, keywords: Keywords, spec: CollectionSpec) -> Lookup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,6 +23,7 @@ from lookalike_search.queries import (
     MAX_QUERIES,
     MAX_WINDOW,
     Keywords,
+    Query,
     Rerank,
     SearchOrder,
     parse_freshness,
@@ -34,6 +35,8 @@ _EFFORTS: Final = (64, 512, 4096, MAX_WINDOW)
 _PARAMS: Final = frozenset({"ef", "nprobe", "reorder_k", "search_list"})
 _MAX_PARAM: Final = 65_536
 _GROUP_OVERFETCH: Final = 5
+_EXCLUDED_AT_FIRST: Final = 512
+"""Of many entities that are left out, few may be near."""
 _UNGROUPABLE: Final = frozenset({AttributeType.STRING_LIST, AttributeType.JSON})
 _LISTING: Final = "search"
 
@@ -126,14 +129,18 @@ class Plan:
             system=False,
         )
 
-    def first_window(self, *, excluding: bool) -> int:
-        """Return how many neighbours to ask for at first."""
+    def first_window(self, *, excluded: int) -> int:
+        """Return how many neighbours to ask for at first, `excluded` of which may not count."""
         group_by = self.order.group_by
-        window = self.needed + excluding
+        window = self.needed + min(excluded, _EXCLUDED_AT_FIRST)
         if group_by is not None:
             window *= _GROUP_OVERFETCH * group_by.size
         # What fusion makes of a window depends on its size, so all pages use the same one.
         return window if len(self.order.queries) == 1 else max(window, self.effort)
+
+    def searching_for(self, queries: Iterable[Query]) -> Plan:
+        """Return the plan for other queries, and otherwise the same request."""
+        return replace(self, order=replace(self.order, queries=tuple(queries)))
 
     def next_token(self, listed: int) -> str:
         """Return the next page's token if more than this page's share is listed."""

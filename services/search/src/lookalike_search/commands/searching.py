@@ -10,26 +10,32 @@ pages fit together as long as nothing is written.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from lookalike_common.errors import join_path
 from lookalike_search.catalog import Catalog
-from lookalike_search.commands.examples import Example, Examples, Lookup
+from lookalike_search.commands.examples import Asked, Example, Examples, Lookup, Target
+from lookalike_search.commands.merging import Answer, FusionMerger, Merged, Merger
 from lookalike_search.commands.plan import Plan, Reranking, make_plan
 from lookalike_search.commands.reranking import rerank_hits
 from lookalike_search.commands.stopwatch import Stopwatch
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderPort
-from lookalike_search.fusion import Hit, fuse, single
+from lookalike_search.fusion import Hit
 from lookalike_search.grouping import HitGroup, group_hits
-from lookalike_search.model import Neighbor
+from lookalike_search.model import EntityRecord, Neighbor, Projection
 from lookalike_search.output import OutputMask
 from lookalike_search.queries import Query, SearchOrder, SearchResult
 from lookalike_search.scoring import as_replied
 from lookalike_search.store import VectorStore
 
 _GROWTH: Final = 4
+_MAX_BYTES: Final = 128 * 1024 * 1024
+"""Of all windows of one search, estimated."""
+_ROW_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +48,31 @@ class _Found:
     truncated: bool
 
 
-class Searching:
-    """The command behind `Search`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """What is left out of a result although it is near."""
 
-    def __init__(self, store: VectorStore, encoder: EncoderPort, catalog: Catalog) -> None:
+    ids: frozenset[str] = frozenset()
+    items: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.items)
+
+    def covers(self, record: EntityRecord) -> bool:
+        """Whether an entity is left out."""
+        return record.id in self.ids or record.item in self.items
+
+
+class Searching:
+    """The command behind `Search`, and what other commands search with."""
+
+    def __init__(
+        self, store: VectorStore, encoder: EncoderPort, examples: Examples, catalog: Catalog
+    ) -> None:
         self._store = store
         self._encoder = encoder
         self._catalog = catalog
-        self._examples = Examples(store, encoder, catalog)
+        self._examples = examples
 
     async def search(self, tenant: str, order: SearchOrder) -> SearchResult:
         """Run one search."""
@@ -62,10 +85,32 @@ class Searching:
     async def _search(self, tenant: str, plan: Plan) -> SearchResult:
         watch = Stopwatch()
         with watch.stage("encode"):
-            examples = await self._examples.make(
-                tenant, plan.collection, plan.order.queries, plan.freshness
-            )
-        found = await self._find(tenant, plan.retrieval, examples, watch)
+            targets = await self._examples.make(tenant, plan.collection, asked_by(plan))
+        return await self.answer(tenant, plan, targets, watch=watch)
+
+    async def answer(
+        self,
+        tenant: str,
+        plan: Plan,
+        targets: Sequence[Target],
+        *,
+        excluded: Exclusion | None = None,
+        merger: Merger | None = None,
+        watch: Stopwatch | None = None,
+    ) -> SearchResult:
+        """Search for the targets, one for each of the plan's queries, and return the plan's page.
+
+        Unless told otherwise, entities that are examples are left out, and answers are fused.
+        """
+        if excluded is None:
+            excluded = Exclusion(ids=frozenset(each.excluded for each in targets) - {""})
+        if merger is None:
+            weights = [each.weight for each in plan.order.queries]
+            merger = FusionMerger(weights, plan.order.fusion)
+        watch = watch or Stopwatch()
+        found = await self._find(
+            tenant, plan.retrieval, targets, excluded=excluded, merger=merger, watch=watch
+        )
         if plan.reranking is not None:
             found = await self._rerank(tenant, plan, plan.reranking, found, watch)
         page = slice(plan.offset, plan.offset + plan.top_k)
@@ -91,53 +136,69 @@ class Searching:
         self,
         tenant: str,
         plan: Plan,
-        examples: Sequence[Example | Lookup],
+        targets: Sequence[Target],
+        *,
+        excluded: Exclusion,
+        merger: Merger,
         watch: Stopwatch,
     ) -> _Found:
         """Search with a window that grows until it decides about the page."""
-        most = self._store.capabilities.max_window
-        excluding = any(each.excluded for each in examples)
-        limit = min(most, plan.first_window(excluding=excluding))
+        projection = plan.projection
+        if merger.vectors:
+            projection = replace(projection, vectors=projection.vectors | merger.vectors)
+        most = min(self._store.capabilities.max_window, _most_of_each(targets, projection))
+        limit = min(most, plan.first_window(excluded=len(excluded)))
         while True:
             with watch.stage("store"):
-                answers = await together(
-                    [self._search_one(tenant, plan, each, limit) for each in examples]
+                windows = await together(
+                    [self._search_one(tenant, plan, each, limit, projection) for each in targets]
                 )
             with watch.stage("fuse"):
-                hits, best = _merge(plan, examples, answers)
+                others = [
+                    [each for each in some if not excluded.covers(each.record)] for some in windows
+                ]
+                answers = [
+                    _answer_of(window, some, query, limit)
+                    for window, some, query in zip(windows, others, plan.order.queries, strict=True)
+                ]
+                if merger.vectors:  # which means that they are compared
+                    merged = await asyncio.to_thread(merger.merge, answers)
+                else:
+                    merged = merger.merge(answers)
                 group_by = plan.order.group_by
-                groups = group_hits(hits, group_by) if group_by else []
-            exhausted = all(
-                len(answer) < limit or _all_too_far(answer, query)
-                for answer, query in zip(answers, plan.order.queries, strict=True)
-            )
-            enough = exhausted or _decides(plan, hits, groups, answers)
+                groups = group_hits(merged.hits, group_by) if group_by else []
+            enough = all(each.exhausted for each in answers) or _decides(plan, merged, groups)
             if enough or limit >= most:
-                return _Found(hits=hits, groups=groups, best_score=best, truncated=not enough)
+                return _Found(
+                    hits=merged.hits,
+                    groups=groups,
+                    best_score=max((some[0].score for some in others if some), default=None),
+                    truncated=not enough,
+                )
             limit = min(most, limit * _GROWTH)
 
     async def _search_one(
-        self, tenant: str, plan: Plan, example: Example | Lookup, limit: int
+        self, tenant: str, plan: Plan, target: Target, limit: int, projection: Projection
     ) -> list[Neighbor]:
-        if isinstance(example, Lookup):
+        if isinstance(target, Lookup):
             return await self._store.keyword_search(
                 tenant,
                 plan.collection,
-                example.attribute,
-                example.words,
+                target.attribute,
+                target.words,
                 limit=limit,
                 where=plan.where,
-                projection=plan.projection,
+                projection=projection,
                 freshness=plan.freshness,
             )
         return await self._store.search(
             tenant,
             plan.collection,
-            example.field.name,
-            example.vector,
+            target.field.name,
+            target.vector,
             limit=limit,
             where=plan.where,
-            projection=plan.projection,
+            projection=projection,
             freshness=plan.freshness,
             params=plan.params,
         )
@@ -189,21 +250,32 @@ class Searching:
         return complete(hits), [group for group in whole if group.hits]
 
 
-def _merge(
-    plan: Plan, examples: Sequence[Example | Lookup], answers: Sequence[Sequence[Neighbor]]
-) -> tuple[list[Hit], float | None]:
-    """Return one list of what is near enough, and the best score of anything."""
-    excluded = {each.excluded for each in examples if each.excluded}
-    others = [[each for each in answer if each.record.id not in excluded] for answer in answers]
-    best = max((answer[0].score for answer in others if answer), default=None)
-    queries = plan.order.queries
-    near = [
-        [each for each in answer if _is_wanted(each, query)]
-        for answer, query in zip(others, queries, strict=True)
+def asked_by(plan: Plan, at: str = "") -> list[Asked]:
+    """Return what a plan's queries ask for an example of."""
+    return [
+        Asked(each, join_path(at, f"queries[{index}]"), plan.freshness)
+        for index, each in enumerate(plan.order.queries)
     ]
-    if len(near) == 1:
-        return single(near[0]), best
-    return fuse(near, [each.weight for each in queries], plan.order.fusion), best
+
+
+def _most_of_each(targets: Sequence[Target], projection: Projection) -> int:
+    """Return how many neighbours of each target fit into memory together."""
+    sizes = [each.field.dimensions for each in targets if isinstance(each, Example)]
+    row = _ROW_BYTES + 4 * max(sizes, default=0) * len(projection.vectors)
+    return max(1, _MAX_BYTES // (row * len(targets)))
+
+
+def _answer_of(
+    window: Sequence[Neighbor], others: Sequence[Neighbor], query: Query, limit: int
+) -> Answer:
+    """Return what counts of a window, `others` being what is not left out of it."""
+    last = window[-1].score if window else 0.0
+    too_far = query.min_score is not None and as_replied(last) < query.min_score
+    return Answer(
+        neighbors=[each for each in others if _is_wanted(each, query)],
+        last=last,
+        exhausted=len(window) < limit or too_far,
+    )
 
 
 def _masked(hit: Hit, mask: OutputMask) -> Hit:
@@ -218,30 +290,14 @@ def _is_wanted(neighbor: Neighbor, query: Query) -> bool:
     )
 
 
-def _all_too_far(answer: Sequence[Neighbor], query: Query) -> bool:
-    """Whether whatever comes after this answer cannot reach the query's `min_score`."""
-    return (
-        query.min_score is not None
-        and bool(answer)
-        and as_replied(answer[-1].score) < query.min_score
-    )
-
-
-def _decides(
-    plan: Plan,
-    hits: Sequence[Hit],
-    groups: Sequence[HitGroup],
-    answers: Sequence[Sequence[Neighbor]],
-) -> bool:
-    """Whether nothing beyond the window can change the page.
-
-    For one query that means: the page's last hit is better than the window's last neighbour, so
-    that none of its equals was cut off.
-    """
+def _decides(plan: Plan, merged: Merged, groups: Sequence[HitGroup]) -> bool:
+    """Whether nothing beyond the window can change the page, nor whether there is another."""
     group_by = plan.order.group_by
-    listed = [each.hits[0] for each in groups] if group_by else hits
-    if len(listed) < plan.needed:
+    if group_by is None:
+        return len(merged.hits) >= plan.needed and plan.end <= merged.settled
+    if len(groups) < plan.needed:
         return False
-    if group_by and any(len(each.hits) < group_by.size for each in groups[: plan.needed]):
+    if any(len(each.hits) < group_by.size for each in groups[: plan.needed]):
         return False
-    return len(answers) > 1 or listed[plan.end - 1].score > answers[0][-1].score
+    settled = {each.record.id for each in merged.hits[: merged.settled]}
+    return groups[plan.end - 1].hits[0].record.id in settled

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -31,17 +32,20 @@ from lookalike_search.queries import (
     SearchResult,
 )
 
+Shown: TypeAlias = search_service_pb2.SearchRequest | search_service_pb2.RecommendRequest
+"""A request that says how hits are shown."""
+
+CONSISTENCIES: Final[Mapping[int, Consistency]] = {
+    search_service_pb2.CONSISTENCY_UNSPECIFIED: Consistency.BOUNDED,
+    search_service_pb2.CONSISTENCY_STRONG: Consistency.STRONG,
+    search_service_pb2.CONSISTENCY_BOUNDED: Consistency.BOUNDED,
+    search_service_pb2.CONSISTENCY_EVENTUAL: Consistency.EVENTUAL,
+}
 _FUSIONS: Final[Mapping[int, Fusion]] = {
     search_service_pb2.FUSION_UNSPECIFIED: Fusion.RRF,
     search_service_pb2.FUSION_RRF: Fusion.RRF,
     search_service_pb2.FUSION_WEIGHTED: Fusion.WEIGHTED,
     search_service_pb2.FUSION_MAX: Fusion.MAX,
-}
-_CONSISTENCIES: Final[Mapping[int, Consistency]] = {
-    search_service_pb2.CONSISTENCY_UNSPECIFIED: Consistency.BOUNDED,
-    search_service_pb2.CONSISTENCY_STRONG: Consistency.STRONG,
-    search_service_pb2.CONSISTENCY_BOUNDED: Consistency.BOUNDED,
-    search_service_pb2.CONSISTENCY_EVENTUAL: Consistency.EVENTUAL,
 }
 
 
@@ -50,27 +54,25 @@ def from_search(request: search_service_pb2.SearchRequest) -> SearchOrder:
     return SearchOrder(
         collection_id=collection_id_of(request.collection),
         queries=tuple(
-            _from_query(each, f"queries[{index}]") for index, each in enumerate(request.queries)
+            from_query(each, f"queries[{index}]") for index, each in enumerate(request.queries)
         ),
         fusion=_FUSIONS[request.fusion],
         filter_text=request.filter,
         top_k=request.top_k if request.HasField("top_k") else DEFAULT_TOP_K,
         offset=request.offset,
         page_token=request.page_token,
-        digest=_digest(request),
-        group_by=_from_group_by(request.group_by) if request.HasField("group_by") else None,
+        digest=digest_of(request),
+        group_by=from_group_by(request.group_by) if request.HasField("group_by") else None,
         output_fields=tuple(request.output_fields),
         include_vectors=request.include_vectors,
-        consistency=_CONSISTENCIES[request.consistency],
+        consistency=CONSISTENCIES[request.consistency],
         consistency_token=request.consistency_token,
         params=dict(request.params),
         rerank=_from_rerank(request),
     )
 
 
-def to_search_response(
-    result: SearchResult, request: search_service_pb2.SearchRequest
-) -> search_service_pb2.SearchResponse:
+def to_search_response(result: SearchResult, request: Shown) -> search_service_pb2.SearchResponse:
     """Return what was found, in the form that was asked for."""
     response = search_service_pb2.SearchResponse(
         next_page_token=result.next_page_token,
@@ -80,12 +82,12 @@ def to_search_response(
     )
     collection_id = collection_id_of(request.collection)
     for rank, hit in enumerate(result.hits, start=result.offset + 1):
-        _put_hit(hit, rank, collection_id, request, response.hits.add())
+        put_hit(hit, rank, collection_id, request, response.hits.add())
     for group in result.groups:
         message = response.groups.add()
         put_value(group.key, message.key)
         for rank, hit in enumerate(group.hits, start=1):
-            _put_hit(hit, rank, collection_id, request, message.hits.add())
+            put_hit(hit, rank, collection_id, request, message.hits.add())
     if request.explain:
         for stage, spent in result.timings:
             duration = Duration()
@@ -94,7 +96,8 @@ def to_search_response(
     return response
 
 
-def _from_query(message: search_service_pb2.Query, at: str) -> Query:
+def from_query(message: search_service_pb2.Query, at: str) -> Query:
+    """Return one query; errors are at `at`."""
     return Query(
         source=_from_source(message, at),
         vector_field=message.vector_field,
@@ -141,25 +144,27 @@ def _from_rerank(request: search_service_pb2.SearchRequest) -> Rerank | None:
     )
 
 
-def _from_group_by(message: search_service_pb2.GroupBy) -> GroupBy:
+def from_group_by(message: search_service_pb2.GroupBy) -> GroupBy:
+    """Return how hits are grouped."""
     return GroupBy(field=message.field, size=message.size if message.HasField("size") else 1)
 
 
-def _digest(request: search_service_pb2.SearchRequest) -> bytes:
+def digest_of(request: Shown) -> bytes:
     """Return a digest of everything that must not change between pages."""
-    copy = search_service_pb2.SearchRequest()
-    copy.CopyFrom(request)
-    copy.ClearField("page_token")
-    return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
+    same = copy.deepcopy(request)
+    same.ClearField("page_token")
+    name = request.DESCRIPTOR.full_name.encode()
+    return hashlib.sha256(name + same.SerializeToString(deterministic=True)).digest()
 
 
-def _put_hit(
+def put_hit(
     hit: Hit,
     rank: int,
     collection_id: str,
-    request: search_service_pb2.SearchRequest,
+    request: Shown,
     into: search_service_pb2.Hit,
 ) -> None:
+    """Fill in one hit."""
     put_entity(hit.record, collection_id, request.vector_format, into.entity)
     into.score = hit.score
     into.rank = rank

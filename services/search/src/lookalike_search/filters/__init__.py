@@ -9,7 +9,7 @@ where a value is missing, `render` how that is said to Milvus.
 
 from lookalike_search.filters.ast import Expression
 from lookalike_search.filters.check import BUILTIN, check
-from lookalike_search.filters.checked import CheckedExpression
+from lookalike_search.filters.checked import AllOf, CheckedExpression, Field, Origin, Present
 from lookalike_search.filters.evaluate import evaluate
 from lookalike_search.filters.parser import MAX_BYTES, MAX_NESTING, MAX_TERMS, parse
 from lookalike_search.filters.render import (
@@ -28,10 +28,14 @@ __all__ = [
     "MAX_BYTES",
     "MAX_NESTING",
     "MAX_TERMS",
+    "AllOf",
     "CheckedExpression",
     "Column",
     "Columns",
     "Expression",
+    "Field",
+    "Origin",
+    "Present",
     "check",
     "column_name",
     "entity_columns",
