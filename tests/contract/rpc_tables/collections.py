@@ -498,7 +498,7 @@ UPSERT: Final = [
         "EntityService.UpsertEntities",
         "0 bytes",
         upsert(PHOTOS, entity_pb2.Entity(item="bad", content=Content(image=b""))),
-        invalid("entities[0].content.image"),
+        RefusesItem("INVALID_FIELD", "entities[0].content.image"),
     ),
     Row(
         "EntityService.UpsertEntities",

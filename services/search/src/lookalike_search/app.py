@@ -7,11 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from lookalike.search.v1 import (
     collection_service_pb2_grpc,
+    entity_pb2,
     entity_service_pb2_grpc,
     search_service_pb2_grpc,
 )
 from lookalike_common.channels import open_channel
 from lookalike_common.server import GrpcServer, Service
+from lookalike_common.validation import RequestValidator
 from lookalike_search.adapters.encoder_client import EncoderClient
 from lookalike_search.adapters.milvus import MilvusStore
 from lookalike_search.catalog import Catalog
@@ -79,6 +81,7 @@ def _make_services(
             slow_after=streams.slow_after,
             longest_backoff=streams.longest_backoff,
         ),
+        _make_validator(),
     )
     searches = _make_searches(store, encoder, catalog)
     return [
@@ -107,6 +110,13 @@ def _make_searches(
         Recommending(searching, examples, catalog),
         Classifying(searching, examples, catalog),
     )
+
+
+def _make_validator() -> RequestValidator:
+    """Return what checks entities one by one, so that a bad one does not fail the others."""
+    validator = RequestValidator()
+    validator.warm_up([entity_pb2.Entity])
+    return validator
 
 
 def _make_server(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -51,10 +51,12 @@ def entity_name(collection_id: str, entity_id: str) -> str:
 
 
 def from_entities(
-    messages: Sequence[entity_pb2.Entity], collection_id: str
+    messages: Sequence[entity_pb2.Entity],
+    collection_id: str,
+    check: Callable[[entity_pb2.Entity], None],
 ) -> list[EntityDraft | LookalikeError]:
-    """Return what is to be written; a bad entity is an error, for itself."""
-    return [_try_from_entity(each, collection_id) for each in messages]
+    """Return what is to be written; an entity that is bad, or fails `check`, is an error."""
+    return [_try_from_entity(each, collection_id, check) for each in messages]
 
 
 def from_update(
@@ -175,9 +177,10 @@ def _own_id(name: str, collection_id: str, field: str) -> str:
 
 
 def _try_from_entity(
-    message: entity_pb2.Entity, collection_id: str
+    message: entity_pb2.Entity, collection_id: str, check: Callable[[entity_pb2.Entity], None]
 ) -> EntityDraft | LookalikeError:
     try:
+        check(message)
         return _from_entity(message, collection_id)
     except LookalikeError as error:
         return error

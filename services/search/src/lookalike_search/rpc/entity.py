@@ -13,6 +13,7 @@ from lookalike.type.v1 import vector_pb2
 from lookalike_common.context import current_context
 from lookalike_common.errors import LookalikeError
 from lookalike_common.ids import parse_name
+from lookalike_common.validation import RequestValidator
 from lookalike_search.commands.entities import Entities
 from lookalike_search.commands.streams import Batch, UpsertStreams
 from lookalike_search.commands.updates import Updates
@@ -29,6 +30,7 @@ from lookalike_search.convert.entities import (
     to_stream_response,
     to_upsert_response,
 )
+from lookalike_search.writing import EntityDraft
 
 SERVICE: Final = "lookalike.search.v1.EntityService"
 
@@ -44,21 +46,25 @@ class EntityServicer:
     """Answers from the entities' commands."""
 
     def __init__(
-        self, entities: Entities, upserts: Upserts, updates: Updates, streams: UpsertStreams
+        self,
+        entities: Entities,
+        upserts: Upserts,
+        updates: Updates,
+        streams: UpsertStreams,
+        validator: RequestValidator,
     ) -> None:
         self._entities = entities
         self._upserts = upserts
         self._updates = updates
         self._streams = streams
+        self._check = validator.check
 
     async def UpsertEntities(  # noqa: N802 - the name of the rpc
         self, request: pb.UpsertEntitiesRequest, _context: object
     ) -> pb.UpsertEntitiesResponse:
         """Write entities."""
         collection_id = collection_id_of(request.collection)
-        drafts = await _convert(
-            len(request.entities), from_entities, request.entities, collection_id
-        )
+        drafts = await self._drafts(request, collection_id)
         report = await self._upserts.upsert(current_context().tenant, collection_id, drafts)
         return to_upsert_response(report, collection_id)
 
@@ -66,7 +72,7 @@ class EntityServicer:
         self, requests: AsyncIterator[pb.UpsertEntitiesRequest], _context: object
     ) -> AsyncIterator[pb.UpsertEntitiesResponse]:
         """Write one batch after the other."""
-        async with aclosing(_batches(requests)) as batches:
+        async with aclosing(self._batches(requests)) as batches:
             answers = self._streams.run(current_context().tenant, batches)
             async with aclosing(answers):
                 async for answer in answers:
@@ -151,19 +157,23 @@ class EntityServicer:
             count = await self._entities.delete_matching(*where, request.filter, validate_only=only)
         return pb.DeleteEntitiesResponse(count=count)
 
+    async def _batches(
+        self, requests: AsyncIterator[pb.UpsertEntitiesRequest]
+    ) -> AsyncGenerator[Batch, None]:
+        """Yield a stream's batches, of which the first one names the collection for the rest."""
+        name = ""
+        async for request in requests:
+            name = request.collection or name
+            collection_id = collection_id_of(name)
+            yield Batch(collection_id, await self._drafts(request, collection_id))
 
-async def _batches(
-    requests: AsyncIterator[pb.UpsertEntitiesRequest],
-) -> AsyncGenerator[Batch, None]:
-    """Yield the batches of a stream, of which the first one names the collection for the rest."""
-    name = ""
-    async for request in requests:
-        name = request.collection or name
-        collection_id = collection_id_of(name)
-        drafts = await _convert(
-            len(request.entities), from_entities, request.entities, collection_id
+    async def _drafts(
+        self, request: pb.UpsertEntitiesRequest, collection_id: str
+    ) -> list[EntityDraft | LookalikeError]:
+        """Return what is to be written; the rules of each entity are checked for itself."""
+        return await _convert(
+            len(request.entities), from_entities, request.entities, collection_id, self._check
         )
-        yield Batch(collection_id, drafts)
 
 
 async def _convert(
