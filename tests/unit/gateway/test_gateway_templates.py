@@ -99,6 +99,7 @@ def test_every_unary_or_server_streaming_rpc_with_an_annotation_has_a_route() ->
     }
     assert without <= {
         "/lookalike.encoder.v1.EncoderService/StreamEncode",
+        "/lookalike.search.v1.EntityService/StreamUpsertEntities",
         "/lookalike.asset.v1.AssetService/UploadChunk",
         "/lookalike.asset.v1.AssetService/ReadAsset",
     }
