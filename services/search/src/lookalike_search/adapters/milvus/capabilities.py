@@ -29,6 +29,9 @@ class Dialect:
     """Whether there is BINARY_VECTOR; bits are floats of 0 and 1 where not."""
     compares_squares_apart: bool
     """Whether an exact search by Euclid takes queries x rows x dimensions of memory."""
+    patient: bool
+    """Whether a search costs much the same with any number of vectors, so that waiting for more
+    pays; measured in `docs/performance.md`."""
     flush_rows: int | None
     """Unflushed rows that make reads slow; None where the server looks after that itself."""
     flush_idle: timedelta = _FLUSH_IDLE
@@ -62,6 +65,7 @@ def dialect_of(version: str) -> Dialect:
             automatic_index=IndexType.FLAT,
             native_bits=False,
             compares_squares_apart=True,
+            patient=True,
             flush_rows=_FLUSH_ROWS,
         )
     server = _SERVER.fullmatch(version)
@@ -81,5 +85,6 @@ def dialect_of(version: str) -> Dialect:
         automatic_index=IndexType.HNSW,
         native_bits=True,
         compares_squares_apart=False,
+        patient=False,
         flush_rows=None,
     )

@@ -2,8 +2,8 @@
 
 What one request costs depends little on how many vectors it brings (on Milvus Lite, which looks at
 every row in Python, hardly at all). So what arrives in one turn of the event loop leaves together,
-and while a request is under way, those that come gather and leave when it is back: nobody waits
-for a timer, and a lone search goes at once.
+and while a request is under way, those that come gather and leave when it is back, at most a moment
+later if those it answered are about to join (`returns`). A lone search goes at once.
 
 A caller that leaves is dropped; when all callers of a running request have left, it is cancelled.
 A request that fails is split, so that a bad vector fails alone.
@@ -26,6 +26,7 @@ from lookalike_common.errors import (
     NotFoundError,
     OverloadedError,
 )
+from lookalike_search.adapters.milvus.returns import LONGEST, Returns
 
 
 class Measured(Protocol):
@@ -66,13 +67,17 @@ class _Lane(Generic[Question, Answer]):
     running: set[asyncio.Task[None]] = field(default_factory=set)
     starting: bool = False
     """What waits goes off at the end of this turn of the event loop."""
+    returns: Returns = field(default_factory=Returns)
+    timer: asyncio.TimerHandle | None = None
+    """Sends off what waits when nobody is waited for any longer."""
 
 
 class Coalescer(Generic[Key, Question, Answer]):
     """Runs searches together where their keys are the same.
 
     `run(key, questions)` returns one answer a question, in their order; at most `parallel` of one
-    key run at once, each with at most `most(key)` questions.
+    key run at once, each with at most `most(key)` questions. Where it is `patient()`, what waits
+    lets those who were just answered join.
     """
 
     def __init__(
@@ -81,10 +86,12 @@ class Coalescer(Generic[Key, Question, Answer]):
         *,
         parallel: int,
         most: Callable[[Key], int],
+        patient: Callable[[], bool] = lambda: False,
     ) -> None:
         self._run = run
         self._parallel = parallel
         self._most = most
+        self._patient = patient
         self._lanes: dict[Key, _Lane[Question, Answer]] = {}
 
     async def search(self, key: Key, question: Question) -> Answer:
@@ -93,6 +100,7 @@ class Coalescer(Generic[Key, Question, Answer]):
         loop = asyncio.get_running_loop()
         waiter = _Waiter(question, loop.create_future())
         lane.waiting.append(waiter)
+        lane.returns.note_arrival(loop.time())
         if not lane.starting and len(lane.running) < self._parallel:
             lane.starting = True
             loop.call_soon(self._start, key, lane)
@@ -113,15 +121,52 @@ class Coalescer(Generic[Key, Question, Answer]):
             await asyncio.wait(running)
 
     def _start(self, key: Key, lane: _Lane[Question, Answer]) -> None:
-        """Send off what waits; in no caller's context, whose deadline would be everybody's."""
+        """Send off what waits, unless those who were just answered are about to join."""
         lane.starting = False
         if len(lane.running) >= self._parallel:
             return
-        batch = _take(lane.waiting, self._most(key))
-        if not batch:
-            if not lane.running and self._lanes.get(key) is lane:
-                del self._lanes[key]
+        most = self._most(key)
+        patience = self._patience(lane, most)
+        if patience > 0:
+            if lane.timer is None:
+                loop = asyncio.get_running_loop()
+                lane.timer = loop.call_later(patience, self._start, key, lane)
             return
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        batch = _take(lane.waiting, most)
+        if batch:
+            self._send(key, lane, batch)
+        elif not lane.running:
+            self._leave(key, lane)
+
+    def _patience(self, lane: _Lane[Question, Answer], most: int) -> float:
+        if not lane.waiting or len(lane.waiting) >= most or not self._patient():
+            return 0.0
+        return lane.returns.patience(asyncio.get_running_loop().time())
+
+    def _leave(self, key: Key, lane: _Lane[Question, Answer]) -> None:
+        """Forget a lane that is empty, once nobody is about to come back to it."""
+
+        def forget() -> None:
+            if not (lane.waiting or lane.running) and self._lanes.get(key) is lane:
+                del self._lanes[key]
+
+        if lane.returns.expects_several and self._patient():
+            asyncio.get_running_loop().call_later(LONGEST, forget)
+        else:
+            forget()
+
+    def _send(
+        self,
+        key: Key,
+        lane: _Lane[Question, Answer],
+        batch: Sequence[_Waiter[Question, Answer]],
+    ) -> None:
+        """Run a request in no caller's context, whose deadline would be everybody's."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         task = asyncio.create_task(self._answer(key, batch), context=contextvars.Context())
         lane.running.add(task)
 
@@ -131,6 +176,7 @@ class Coalescer(Generic[Key, Question, Answer]):
 
         def done(_task: asyncio.Task[None]) -> None:
             lane.running.discard(task)
+            lane.returns.note_answers(len(batch), started=started, now=loop.time())
             for each in batch:
                 each.answer.cancel()  # those without an answer, when the task was cancelled
             self._start(key, lane)

@@ -9,7 +9,7 @@ count.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,9 +65,11 @@ class Lookup:
 class Keywords:
     """Runs keyword queries, alike ones in one request."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, patient: Callable[[], bool]) -> None:
         self._read = read
-        self._coalescer = Coalescer(self._run, parallel=1, most=lambda lookup: lookup.most_together)
+        self._coalescer = Coalescer(
+            self._run, parallel=1, most=lambda lookup: lookup.most_together, patient=patient
+        )
 
     async def search(self, lookup: Lookup, words: str) -> list[Neighbor]:
         """Return the best matches of any of the words; nothing matches none."""

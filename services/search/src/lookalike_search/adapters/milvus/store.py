@@ -110,9 +110,12 @@ class MilvusStore:
         self._publishing = Publishing(self._connection, self._metadata, self._aliases)
         self._writers = Writers(self._flush)
         self._coalescer = Coalescer(
-            Searches(self._read).run, parallel=_PARALLEL, most=lambda ask: ask.most_together
+            Searches(self._read).run,
+            parallel=_PARALLEL,
+            most=lambda ask: ask.most_together,
+            patient=self._is_patient,
         )
-        self._keywords = Keywords(self._read)
+        self._keywords = Keywords(self._read, self._is_patient)
         self._dialect: Dialect | None = None
         self._tidying: asyncio.Task[None] | None = None
 
@@ -448,6 +451,9 @@ class MilvusStore:
     def _tell(self, available: bool) -> None:
         for each in self._listeners:
             each(available)
+
+    def _is_patient(self) -> bool:
+        return self._dialect is not None and self._dialect.patient
 
     def _known_dialect(self) -> Dialect:
         if self._dialect is None:
