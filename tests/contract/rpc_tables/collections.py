@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from lookalike.search.v1 import collection_pb2, collection_service_pb2, entity_pb2
@@ -206,7 +207,25 @@ CREATE: Final = [
     _creation(
         "a partition key", later("collection.partition_key"), plain_field(), partition_key="a"
     ),
-    _creation("a time to live", later("collection.ttl"), plain_field(), ttl={"seconds": 5}),
+    _creation("no time to live", invalid("collection.ttl"), plain_field(), ttl=Duration(seconds=0)),
+    _creation(
+        "less than a second to live",
+        invalid("collection.ttl"),
+        plain_field(),
+        ttl=Duration(nanos=999_999_999),
+    ),
+    Row(
+        "CollectionService.CreateCollection",
+        "the longest time to live",
+        create("table-mortal", plain_field(), ttl=Duration(seconds=36_500 * 86_400)),
+        Answers(lambda reply: reply.ttl.seconds == 36_500 * 86_400),
+    ),
+    _creation(
+        "a longer time to live",
+        invalid("collection.ttl"),
+        plain_field(),
+        ttl=Duration(seconds=36_500 * 86_400 + 1),
+    ),
     Row(
         "CollectionService.CreateCollection",
         "an attribute to encode",
@@ -333,6 +352,7 @@ UPDATE: Final = [
         "description",
         etag="old",
     ),
+    _update("no time to live", invalid("collection.ttl"), "ttl", ttl=Duration(nanos=1)),
     _update("attributes removed", invalid("collection.attributes"), "attributes"),
     _update(
         "a required attribute",

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from lookalike.search.v1 import (
@@ -15,21 +16,26 @@ from lookalike.search.v1 import (
     entity_service_pb2,
     search_service_pb2,
 )
+from lookalike.type.v1 import outcome_pb2
 from lookalike_common.errors import (
     EtagMismatchError,
     InvalidArgumentError,
     NotFoundError,
 )
 from lookalike_common.status import error_from_rpc
+from lookalike_common.testing import assert_eventually
 from tests.support.search_client import (
     Attribute,
     SearchClient,
+    by_text,
     by_vector,
     entity,
     failure,
     ids,
+    outcomes,
     upsert_error,
 )
+from tests.support.toy_encoder import ToyEncoder
 
 Collection = collection_pb2.Collection
 
@@ -234,3 +240,43 @@ async def test_of_movers_one_wins_and_searches_never_fail(client: SearchClient) 
     )
     assert reply.hits[0].entity.item == two
     await delete_alias(client, alias_id)
+
+
+# --- ttl ---------------------------------------------------------------------------------------
+
+
+async def test_entities_live_as_long_as_they_are_written(
+    client: SearchClient, toy_encoder: ToyEncoder
+) -> None:
+    """Writing the same again renews an entity, and nothing is encoded for that."""
+    field = collection_pb2.VectorField(encoder="encoders/toy-text")
+    name = await client.create(field, ttl=Duration(seconds=3))
+    old, kept = (entity(name, each, text_content=each) for each in ("old", "kept"))
+    await client.upsert(name, old, kept)
+    encoded = len(toy_encoder.requests)
+
+    async def old_is_gone() -> bool:
+        assert outcomes(await client.upsert(name, kept)) == [outcome_pb2.OUTCOME_UNCHANGED]
+        return await client.listed(name) == ["kept"]
+
+    await assert_eventually(old_is_gone)
+    assert len(toy_encoder.requests) == encoded
+    assert type(await failure(client.get(f"{name}/entities/old"))) is NotFoundError
+    assert ids((await client.search(name, by_text("old"))).hits) == ["kept"]
+    assert outcomes(await client.upsert(name, old)) == [outcome_pb2.OUTCOME_CREATED]
+    assert (await get(client, name)).ttl == Duration(seconds=3)
+
+
+async def test_a_ttl_can_be_set_changed_and_taken_away(client: SearchClient) -> None:
+    name = await client.create()
+    await client.upsert(name, entity(name, "e", 1, 0, 0))
+    assert not (await get(client, name)).HasField("ttl")
+    assert (await update(client, name, "ttl", ttl=Duration(seconds=1))).ttl.seconds == 1
+
+    async def gone() -> bool:
+        return await client.count(name) == 0
+
+    await assert_eventually(gone)
+    assert not (await update(client, name, "ttl")).HasField("ttl")
+    await client.upsert(name, entity(name, "e", 1, 0, 0))
+    assert await client.count(name) == 1

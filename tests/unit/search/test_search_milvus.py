@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -127,10 +128,19 @@ def test_foreign_databases_are_left_alone() -> None:
 
 def test_facts_come_back() -> None:
     settings = CollectionSettings(
-        revision=3, update_time=NOW, description='a "b"\n', labels={"k": "ü"}
+        revision=3,
+        update_time=NOW,
+        description='a "b"\n',
+        labels={"k": "ü"},
+        attributes=(AttributeSpec(name="late", type=AttributeType.INT, added=True),),
+        ttl=timedelta(seconds=90),
     )
     assert decode_facts(encode_facts(spec(), settings)) == (spec(), settings)
     assert decode_settings(encode_settings("abc", settings)) == ("abc", settings)
+    old = json.loads(encode_facts(spec(), settings))
+    del old["layout"], old["settings"]["ttl"], old["settings"]["attributes"]
+    before = replace(settings, ttl=None, attributes=())
+    assert decode_facts(json.dumps(old)) == (replace(spec(), layout=1), before)
     for foreign in ("[]", "{}", '{"version": 2}'):
         with pytest.raises(ValueError, match="another version"):
             decode_facts(foreign)
@@ -238,6 +248,7 @@ RECORDS = st.lists(
             },
         ),
         create_time=st.datetimes(timezones=st.just(UTC)),
+        write_time=st.integers(0, 2**42).map(lambda ms: datetime.fromtimestamp(ms / 1000, UTC)),
         vectors=st.lists(
             st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3
         ).map(lambda values: {"vector": np.array(values, np.float32)}),

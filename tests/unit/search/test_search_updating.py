@@ -100,7 +100,14 @@ def test_an_attribute_changes_and_nothing_else() -> None:
         attributes={"title": "a cat", "price": 6},
         generation=STORED.generation + 1,
         update_time=NOW,
+        write_time=NOW,
     )
+
+
+def test_what_changes_nothing_is_written_only_to_live_longer() -> None:
+    plan = planned(EntityDraft(id="e", attributes={"price": 5}))
+    assert finish_update(plan, STORED, {}, NOW) is None
+    assert finish_update(plan, STORED, {}, NOW, renew=True) == replace(STORED, write_time=NOW)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from lookalike_search.model import (
     Outcome,
     VectorFieldSpec,
 )
-from lookalike_search.writing import EntityDraft, decide, prepare
+from lookalike_search.writing import Decision, EntityDraft, decide, prepare
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 SPEC = CollectionSpec(
@@ -84,6 +84,18 @@ def test_generations_never_go_back_and_repeats_say_the_same(
             assert stored.create_generation == before.create_generation
             assert stored.create_time == before.create_time
             assert (stored.update_time == before.update_time) is not changed
+
+
+def test_a_write_that_changes_nothing_renews_where_entities_are_mortal() -> None:
+    first = decide(write("a"), None, NOW).record
+    later = NOW + timedelta(seconds=9)
+    assert first is not None
+    assert first.write_time == NOW
+    assert decide(write("a"), first, later) == Decision(Outcome.UNCHANGED, None)
+    renewed = decide(write("a"), first, later, renew=True)
+    assert renewed == Decision(Outcome.UNCHANGED, replace(first, write_time=later))
+    repeated = write("a", first.generation)
+    assert decide(repeated, first, later, renew=True) == Decision(Outcome.CREATED, None)
 
 
 def test_names_and_hashes_follow_from_what_is_sent() -> None:

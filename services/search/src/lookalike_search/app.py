@@ -51,6 +51,7 @@ async def build(
             settings.milvus.uri,
             token=settings.milvus.token.get_secret_value(),
             call_limit=settings.milvus.call_limit,
+            sweep_interval=settings.milvus.sweep_interval,
         )
         server = _make_server(settings, _make_services(store, encoder, settings.streams), store)
         store.listen(lambda available: _set_serving(server, serving=available))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -43,6 +43,9 @@ Vector: TypeAlias = Dense | Bits
 
 DEFAULT_VECTOR_FIELD: Final = "vector"
 DEFAULT_ANALYZER: Final = "standard"
+
+LAYOUT: Final = 2
+"""Of collections that are created now; 1 had no times of writes, which `ttl` needs."""
 
 RESERVED_ATTRIBUTES: Final = frozenset(
     {"item", "asset", "text", "source_uri", "create_time", "update_time"}
@@ -189,6 +192,8 @@ class CollectionSpec:
     create_time: datetime
     vector_fields: tuple[VectorFieldSpec, ...]
     attributes: tuple[AttributeSpec, ...] = ()
+    layout: int = LAYOUT
+    """Which columns it has besides those that follow from the other facts."""
     text_analyzer: str = ""
     """How the words of entities' text are told apart; empty where they are not indexed."""
 
@@ -234,6 +239,8 @@ class CollectionSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     attributes: tuple[AttributeSpec, ...] = ()
     """Those that were added since the creation."""
+    ttl: timedelta | None = None
+    """How long entities live after their last write; None for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +292,9 @@ class EntityRecord:
     source_uri: str = ""
     create_time: datetime | None = None
     update_time: datetime | None = None
+    write_time: datetime | None = None
+    """When it was last written, changed by that or not; `ttl` counts from here. It is read only
+    where there is a ttl."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ class MilvusSettings(Frozen):
     """`user:password`, where Milvus asks for it."""
     call_limit: PositiveDuration = timedelta(seconds=30)
     """How long one call may take; a caller's own deadline may end a read before."""
+    sweep_interval: PositiveDuration = timedelta(minutes=1)
+    """How often entities that have outlived their ttl are removed; they are invisible before."""
     start_limit: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
     """How long the start waits for Milvus before it goes on without, not serving."""
 

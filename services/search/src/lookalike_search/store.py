@@ -160,6 +160,13 @@ class VectorStore(Protocol):
         """Delete entities by id, missing ones or not; return the write's position."""
         ...
 
+    async def expire(self, tenant: str, collection: StoredCollection) -> int:
+        """Remove what has outlived the collection's ttl; return how much there was.
+
+        All other calls leave that out already.
+        """
+        ...
+
     async def search(
         self,
         tenant: str,

@@ -121,10 +121,16 @@ def plan_update(change: EntityChange, stored: EntityRecord, spec: CollectionSpec
 
 
 def finish_update(
-    plan: PlannedUpdate, stored: EntityRecord, made: Mapping[str, Vector], now: datetime
+    plan: PlannedUpdate,
+    stored: EntityRecord,
+    made: Mapping[str, Vector],
+    now: datetime,
+    *,
+    renew: bool = False,
 ) -> EntityRecord | None:
     """Return what is to be written over `stored`, which has all its vectors; None if nothing is.
 
+    With `renew`, as where entities have a ttl, it is written also where nothing changes.
     Raises `ConcurrentChangeError` if a vector is needed that was not when `made` was made.
     """
     wanted = {each.field.name for each in plan.encodings}
@@ -132,7 +138,7 @@ def finish_update(
         raise ConcurrentChangeError("the entity was changed meanwhile; repeat")
     record = plan.record
     if _facts(record) == _facts(stored):
-        return None
+        return replace(stored, write_time=now) if renew else None
     encoded = {name: made[name] for name in wanted}
     return replace(
         record,
@@ -140,6 +146,7 @@ def finish_update(
         generation=stored.generation + 1,
         confirmed=False,
         update_time=now,
+        write_time=now,
     )
 
 

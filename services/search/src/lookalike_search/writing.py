@@ -160,10 +160,13 @@ def hash_sources(spec: CollectionSpec, sources: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def decide(write: EntityRecord, stored: EntityRecord | None, now: datetime) -> Decision:
+def decide(
+    write: EntityRecord, stored: EntityRecord | None, now: datetime, *, renew: bool = False
+) -> Decision:
     """Compare a write with what is stored; raises `ConcurrentChangeError` if that is newer.
 
-    `write.generation` 0 means now, and later than whatever is stored.
+    `write.generation` 0 means now, and later than whatever is stored. With `renew`, as where
+    entities have a ttl, a new write is stored also where it changes nothing.
     """
     generation = write.generation or _microseconds(now)
     if stored is None:
@@ -186,9 +189,15 @@ def decide(write: EntityRecord, stored: EntityRecord | None, now: datetime) -> D
         )
     if not same:
         return Decision(Outcome.UPDATED, _stamped(write, generation, stored, now))
-    if not write.generation:
-        return Decision(Outcome.UNCHANGED, None)
     kept = _stamped(write, generation, stored, now)
+    if not write.generation:
+        renewed = replace(
+            kept,
+            generation=stored.generation,
+            update_time=stored.update_time,
+            confirmed=stored.confirmed,
+        )
+        return Decision(Outcome.UNCHANGED, renewed if renew else None)
     return Decision(
         Outcome.UNCHANGED, replace(kept, update_time=stored.update_time, confirmed=True)
     )
@@ -229,6 +238,7 @@ def _stamped(
         create_generation=stored.create_generation if stored else generation,
         create_time=stored.create_time if stored else now,
         update_time=now,
+        write_time=now,
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from lookalike_common.errors import (
     ConcurrentChangeError,
     EtagMismatchError,
     InvalidArgumentError,
+    UnsupportedByBackendError,
 )
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.collection_view import CollectionView, view_collection
@@ -18,15 +19,17 @@ from lookalike_search.commands.collections import (
     check_attributes,
     check_etag,
     check_labels,
+    check_ttl,
 )
 from lookalike_search.model import (
+    LAYOUT,
     AttributeSpec,
     CollectionSettings,
     StoredCollection,
 )
 from lookalike_search.store import VectorStore
 
-CHANGEABLE: Final = ("description", "labels", "attributes")
+CHANGEABLE: Final = ("description", "labels", "ttl", "attributes")
 """What an update mask may name."""
 
 _ATTEMPTS: Final = 5
@@ -44,6 +47,7 @@ class CollectionUpdate:
     etag: str = ""
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    ttl: timedelta | None = None
     attributes: tuple[AttributeSpec, ...] = ()
 
 
@@ -112,9 +116,22 @@ def _updated(collection: StoredCollection, update: CollectionUpdate) -> Collecti
     if "labels" in update.paths:
         check_labels(update.labels)
         settings = replace(settings, labels=update.labels)
+    if "ttl" in update.paths:
+        check_ttl(update.ttl)
+        _check_times(collection, update.ttl)
+        settings = replace(settings, ttl=update.ttl)
     if "attributes" in update.paths:
         settings = replace(settings, attributes=_added(collection, update.attributes))
     return collection.settings if settings == collection.settings else settings
+
+
+def _check_times(collection: StoredCollection, ttl: timedelta | None) -> None:
+    if ttl is not None and collection.spec.layout < LAYOUT:
+        raise UnsupportedByBackendError(
+            "the collection is from a release that did not keep the times of writes; fill a new "
+            "one, or migrate it",
+            field="collection.ttl",
+        )
 
 
 def _added(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from lookalike_common.errors import (
@@ -45,6 +45,8 @@ from lookalike_search.writing import TEXT
 MAX_FILTERABLE: Final = 48
 """Declared attributes with a column of their own; Milvus has 64 columns for everything."""
 
+MIN_TTL: Final = timedelta(seconds=1)
+MAX_TTL: Final = timedelta(days=36_500)
 _MAX_LABEL: Final = 255
 _DIMENSIONS: Final = range(2, 32_769)
 _INDEX_PARAMS: Final[Mapping[IndexType, Mapping[str, range]]] = {
@@ -90,6 +92,7 @@ class CollectionDraft:
     attributes: tuple[AttributeSpec, ...] = ()
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    ttl: timedelta | None = None
     text_analyzer: str = ""
     """How the words of entities' text are told apart; empty where they are not indexed."""
 
@@ -106,6 +109,7 @@ class Collections:
         """Bind the draft to its encoders' present fingerprints, create and publish it."""
         check_labels(draft.labels)
         check_attributes(draft.attributes)
+        check_ttl(draft.ttl)
         names = _field_names(draft.vector_fields)
         capabilities = self._store.capabilities
         if len(names) > capabilities.max_vector_fields:
@@ -139,7 +143,11 @@ class Collections:
                 text_analyzer=draft.text_analyzer,
             ),
             CollectionSettings(
-                revision=0, update_time=now, description=draft.description, labels=draft.labels
+                revision=0,
+                update_time=now,
+                description=draft.description,
+                labels=draft.labels,
+                ttl=draft.ttl,
             ),
         )
         return CollectionView(id=draft.id, collection=collection)
@@ -221,6 +229,14 @@ def check_etag(collection: StoredCollection, etag: str) -> None:
     if etag and etag != collection.etag:
         raise EtagMismatchError(
             "the collection changed since its etag was read; read it again", field="etag"
+        )
+
+
+def check_ttl(ttl: timedelta | None) -> None:
+    """Raise `InvalidArgumentError` for a ttl that is too short or too long."""
+    if ttl is not None and not MIN_TTL <= ttl <= MAX_TTL:
+        raise InvalidArgumentError(
+            f"must be from {MIN_TTL.seconds} s to {MAX_TTL.days} days", field="collection.ttl"
         )
 
 

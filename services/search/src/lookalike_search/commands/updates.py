@@ -59,7 +59,8 @@ class Updates:
                 names = frozenset(each.name for each in spec.vector_fields)
                 stored = await self._read(tenant, collection_id, collection, draft.id, names)
                 plan = plan_update(change, stored, spec)
-                record = finish_update(plan, stored, made, datetime.now(UTC))
+                renew = collection.settings.ttl is not None
+                record = finish_update(plan, stored, made, datetime.now(UTC), renew=renew)
                 if record is not None:
                     await self._store.upsert(tenant, collection, [record])
             return replace(record or stored, vectors={})

@@ -119,7 +119,9 @@ class Upserts:
         results: dict[str, Written | LookalikeError] = {}
         waiting: list[PreparedWrite] = []
         records: list[EntityRecord] = []
+        kept: list[EntityRecord] = []
         position = 0
+        renew = collection.settings.ttl is not None
         async with self._store.exclusive(tenant, collection):
             stored = await self._store.get(
                 tenant,
@@ -132,19 +134,46 @@ class Upserts:
             for each in writes:
                 key = each.record.id
                 try:
-                    decision = decide(each.record, stored.get(key), now)
+                    decision = decide(each.record, stored.get(key), now, renew=renew)
                 except LookalikeError as error:
                     results[key] = error
                     continue
                 if decision.record is not None and each.missing:
-                    waiting.append(each)
-                    continue
-                results[key] = Written(key, decision.outcome)
-                if decision.record is not None:
+                    if decision.outcome is Outcome.UNCHANGED:
+                        kept.append(decision.record)
+                    else:
+                        waiting.append(each)
+                        continue
+                elif decision.record is not None:
                     records.append(decision.record)
+                results[key] = Written(key, decision.outcome)
+            if kept:
+                records += await self._with_vectors(tenant, collection, kept)
             if records:
                 position = await self._store.upsert(tenant, collection, records)
         return _Round(results, waiting, position, time.monotonic() - started)
+
+    async def _with_vectors(
+        self, tenant: str, collection: StoredCollection, records: Sequence[EntityRecord]
+    ) -> list[EntityRecord]:
+        """Return unchanged entities with the vectors that are stored: nothing to encode there."""
+        stored = await self._store.get(
+            tenant,
+            collection,
+            [each.id for each in records],
+            projection=Projection(
+                text=False,
+                attributes=False,
+                vectors=frozenset(each.name for each in collection.spec.vector_fields),
+                system=False,
+            ),
+            freshness=_STRONG,
+        )
+        return [
+            replace(each, vectors={**stored[each.id].vectors, **each.vectors})
+            for each in records
+            if each.id in stored  # else it expired this very moment
+        ]
 
     async def _encode(
         self, writes: Sequence[PreparedWrite]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
 
 from lookalike.search.v1 import collection_pb2, collection_service_pb2
 from lookalike.type.v1 import vector_pb2
@@ -64,6 +67,7 @@ def from_create(request: collection_service_pb2.CreateCollectionRequest) -> Coll
         labels=dict(message.labels),
         vector_fields=tuple(_from_field(each) for each in message.vector_fields),
         attributes=tuple(_from_attribute(each) for each in message.attributes),
+        ttl=_ttl(message),
         text_analyzer=_text_analyzer(message),
     )
 
@@ -79,6 +83,7 @@ def from_update(
         etag=message.etag,
         description=message.description,
         labels=dict(message.labels),
+        ttl=_ttl(message),
         attributes=tuple(_from_attribute(each) for each in message.attributes),
     )
 
@@ -115,15 +120,28 @@ def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collecti
         create_time=to_timestamp(spec.create_time),
         update_time=to_timestamp(settings.update_time),
         etag=view.collection.etag,
+        ttl=_to_duration(settings.ttl),
         text_index=_text_index(spec),
         aliases=[f"{_ALIAS}{each}" for each in view.aliases],
     )
+
+
+def _ttl(message: collection_pb2.Collection) -> timedelta | None:
+    return message.ttl.ToTimedelta() if message.HasField("ttl") else None
 
 
 def _text_analyzer(message: collection_pb2.Collection) -> str:
     if not message.HasField("text_index"):
         return ""
     return message.text_index.analyzer or DEFAULT_ANALYZER
+
+
+def _to_duration(span: timedelta | None) -> Duration | None:
+    if span is None:
+        return None
+    duration = Duration()
+    duration.FromTimedelta(span)
+    return duration
 
 
 def _text_index(spec: CollectionSpec) -> collection_pb2.TextIndex | None:
@@ -136,7 +154,6 @@ def _refuse_unbuilt(message: collection_pb2.Collection) -> None:
     """Raise `UnimplementedError` for what this release does not do yet."""
     asked = {
         "partition_key": bool(message.partition_key),
-        "ttl": message.HasField("ttl"),
     }
     for path, wanted in asked.items():
         if wanted:

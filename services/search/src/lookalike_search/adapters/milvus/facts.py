@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lookalike_search.attributes import canonical_json, format_timestamp
@@ -39,6 +39,7 @@ def encode_facts(spec: CollectionSpec, settings: CollectionSettings) -> str:
         "vector_fields": [_field_to_json(each) for each in spec.vector_fields],
         "attributes": [_attribute_to_json(each) for each in spec.attributes],
         "text_analyzer": spec.text_analyzer,
+        "layout": spec.layout,
         "settings": _settings_to_json(settings),
     }
     return canonical_json(facts).decode()
@@ -55,6 +56,7 @@ def decode_facts(text: str) -> tuple[CollectionSpec, CollectionSettings]:
         create_time=datetime.fromisoformat(facts["create_time"]),
         vector_fields=tuple(_field_from_json(each) for each in facts["vector_fields"]),
         attributes=tuple(_attribute_from_json(each) for each in facts["attributes"]),
+        layout=facts.get("layout", 1),
         text_analyzer=facts.get("text_analyzer", ""),
     )
     return spec, _settings_from_json(facts["settings"])
@@ -129,6 +131,7 @@ def _settings_to_json(settings: CollectionSettings) -> dict[str, object]:
         "description": settings.description,
         "labels": dict(settings.labels),
         "attributes": [_attribute_to_json(each) for each in settings.attributes],
+        "ttl": settings.ttl.total_seconds() if settings.ttl is not None else None,
     }
 
 
@@ -138,6 +141,7 @@ def _settings_from_json(facts: Mapping[str, Any]) -> CollectionSettings:  # JSON
         update_time=datetime.fromisoformat(facts["update_time"]),
         description=facts["description"],
         labels=facts["labels"],
+        ttl=timedelta(seconds=facts["ttl"]) if facts.get("ttl") is not None else None,
         attributes=tuple(
             replace(_attribute_from_json(each), added=True) for each in facts.get("attributes", ())
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pymilvus.grpc_gen import schema_pb2
@@ -17,6 +17,8 @@ from lookalike_search.adapters.milvus.schema import (
     ITEM,
     SYSTEM,
     TEXT,
+    WRITTEN,
+    has_times,
     typed_attributes,
 )
 from lookalike_search.adapters.milvus.vector_columns import VectorColumn, vector_column
@@ -65,6 +67,7 @@ def to_columns(
         _texts(TEXT, [each.text for each in records]),
         _jsons(SYSTEM, [_system(each) for each in records]),
         _jsons(ATTRIBUTES, [each.attributes for each in records]),
+        *([_times(records)] if has_times(spec) else []),
         *(_typed(attribute, records) for attribute in typed_attributes(spec)),
         *(
             data
@@ -101,6 +104,7 @@ def from_columns(
     texts = _read_texts(by_name.get(TEXT), count)
     systems = _read_jsons(by_name.get(SYSTEM), count)
     attributes = _read_jsons(by_name.get(ATTRIBUTES), count)
+    times = _read_times(by_name.get(WRITTEN), count)
     unpacked = {
         each.field: each.unpack(by_name[each.name], count)
         for each in vectors
@@ -114,6 +118,7 @@ def from_columns(
             text=texts[row],
             attributes=attributes[row],
             vectors={name: some[row] for name, some in unpacked.items()},
+            write_time=times[row],
             **_read_system(systems[row]),
         )
         for row in range(count)
@@ -171,6 +176,26 @@ def _jsons(name: str, values: Sequence[object]) -> schema_pb2.FieldData:
         field_name=name,
         scalars=schema_pb2.ScalarField(json_data=schema_pb2.JSONArray(data=data)),
     )
+
+
+def _times(records: Sequence[EntityRecord]) -> schema_pb2.FieldData:
+    """Return the times of writes, in milliseconds since 1970."""
+    data = [_milliseconds(each.write_time or each.update_time) for each in records]
+    return schema_pb2.FieldData(
+        type=schema_pb2.Int64,
+        field_name=WRITTEN,
+        scalars=schema_pb2.ScalarField(long_data=schema_pb2.LongArray(data=data)),
+    )
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return round(moment.timestamp() * 1000) if moment is not None else 0
+
+
+def _read_times(column: schema_pb2.FieldData | None, count: int) -> Sequence[datetime | None]:
+    if column is None:
+        return [None] * count
+    return [datetime.fromtimestamp(each / 1000, UTC) for each in column.scalars.long_data.data]
 
 
 def _typed(attribute: AttributeSpec, records: Sequence[EntityRecord]) -> schema_pb2.FieldData:

@@ -7,6 +7,7 @@
 | `sys` | JSON: asset, segment, source, generations, times |
 | `attrs` | JSON: the truth of all attributes; no nulls, missing is missing |
 | `f_<name>` | a declared filterable or full-text attribute, typed and never null |
+| `written` | when it was last written, in milliseconds since 1970 |
 | `v_<name>` | a vector field; see `vector_columns` for bits |
 | `n_<name>` | how many bits of a vector are set, where that is needed |
 | `k_<name>` | the words of a full-text attribute, or of `text`; Milvus makes it by BM25 |
@@ -40,6 +41,7 @@ HASH: Final = "hash"
 TEXT: Final = "text"
 SYSTEM: Final = "sys"
 ATTRIBUTES: Final = "attrs"
+WRITTEN: Final = "written"
 
 _ID_BYTES: Final = 512
 _ITEM_BYTES: Final = 1024
@@ -85,6 +87,7 @@ def entity_schema(name: str, spec: CollectionSpec, vectors: Iterable[VectorColum
         _varchar(TEXT, _TEXT_BYTES, analyzer=spec.text_analyzer),
         schema_pb2.FieldSchema(name=SYSTEM, data_type=schema_pb2.JSON),
         schema_pb2.FieldSchema(name=ATTRIBUTES, data_type=schema_pb2.JSON),
+        *(_times(spec)),
         *(_typed(each) for each in typed_attributes(spec)),
         *(schema for each in vectors for schema in each.schemas()),
         *(_words(each) for each in spec.keyword_indexes),
@@ -172,6 +175,16 @@ def _varchar(
         is_primary_key=primary,
         type_params=key_values(params),
     )
+
+
+def has_times(spec: CollectionSpec) -> bool:
+    """Whether the collection has a column with the times of writes."""
+    return spec.layout >= 2
+
+
+def _times(spec: CollectionSpec) -> list[schema_pb2.FieldSchema]:
+    column = schema_pb2.FieldSchema(name=WRITTEN, data_type=schema_pb2.Int64)
+    return [column] if has_times(spec) else []
 
 
 def _words(index: KeywordIndex) -> schema_pb2.FieldSchema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -13,16 +14,25 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from lookalike_common.errors import LookalikeError
 from lookalike_search.adapters.milvus.aliases import Aliases
 from lookalike_search.adapters.milvus.capabilities import Dialect, dialect_of
 from lookalike_search.adapters.milvus.coalescing import Coalescer
 from lookalike_search.adapters.milvus.connection import Message, MilvusConnection
 from lookalike_search.adapters.milvus.consistency import milvus_consistency
+from lookalike_search.adapters.milvus.expressions import (
+    all_of,
+    expired,
+    expiry,
+    matching,
+    one_of,
+    portions,
+    written_after,
+)
 from lookalike_search.adapters.milvus.failures import MilvusFailure, unavailable
+from lookalike_search.adapters.milvus.housekeeping import Housekeeping
 from lookalike_search.adapters.milvus.keywords import Keywords, Lookup
 from lookalike_search.adapters.milvus.metadata import Metadata
-from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE, tenant_of
+from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE
 from lookalike_search.adapters.milvus.publishing import Publishing
 from lookalike_search.adapters.milvus.rows import (
     from_columns,
@@ -34,6 +44,7 @@ from lookalike_search.adapters.milvus.rows import (
 from lookalike_search.adapters.milvus.schema import (
     ID,
     ITEM,
+    WRITTEN,
     key_values,
 )
 from lookalike_search.adapters.milvus.searches import Answer, Ask, Counts, Searches
@@ -44,7 +55,7 @@ from lookalike_search.adapters.milvus.vector_columns import (
     columns_of,
 )
 from lookalike_search.adapters.milvus.writers import Key, Writers
-from lookalike_search.filters import CheckedExpression, entity_columns, quote, render
+from lookalike_search.filters import CheckedExpression, quote
 from lookalike_search.model import (
     Alias,
     Bits,
@@ -96,7 +107,10 @@ class MilvusStore:
         *,
         token: str = "",
         call_limit: timedelta = timedelta(seconds=30),
+        sweep_interval: timedelta = timedelta(minutes=1),
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._connection = MilvusConnection(
             uri,
             token=token,
@@ -117,7 +131,9 @@ class MilvusStore:
         )
         self._keywords = Keywords(self._read, self._is_patient)
         self._dialect: Dialect | None = None
-        self._tidying: asyncio.Task[None] | None = None
+        self._housekeeping = Housekeeping(
+            self._connection, self._publishing, self._aliases, self.expire, sweep_interval
+        )
 
     async def __aenter__(self) -> Self:
         await self._connection.open()
@@ -129,9 +145,7 @@ class MilvusStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._tidying is not None:
-            self._tidying.cancel()
-            await asyncio.wait((self._tidying,))
+        await self._housekeeping.close()
         await self._aliases.close()
         await self._coalescer.close()
         await self._keywords.close()
@@ -244,17 +258,20 @@ class MilvusStore:
     ) -> dict[str, EntityRecord]:
         """See `VectorStore`."""
         found: dict[str, EntityRecord] = {}
-        for some in _portions(ids, _IDS_AT_ONCE):
+        for some in portions(ids, _IDS_AT_ONCE):
             # Only this bare form is read by key; anything beside it makes Lite look at each row.
             records = await self._query(
                 tenant,
                 collection,
-                _one_of(ID, some),
+                one_of(ID, some),
                 projection=projection,
                 freshness=freshness,
             )
             found.update({each.id: each for each in records})
-        return found
+        oldest = expiry(collection, self._clock())
+        if oldest is None:
+            return found
+        return {key: each for key, each in found.items() if written_after(each, oldest)}
 
     @_translated
     async def scan(
@@ -272,15 +289,15 @@ class MilvusStore:
         """See `VectorStore`."""
         parts = [
             f"{ID} > {quote(after)}" if after else "",
-            _one_of(ITEM, items) if items else "",
-            _rendered(where, collection),
+            one_of(ITEM, items) if items else "",
+            matching(where, collection, self._clock()),
         ]
         # `iterator` is what makes pages complete and sorted by id.
         params = {"limit": limit, "iterator": "True"}
         return await self._query(
             tenant,
             collection,
-            _all_of(parts),
+            all_of(parts),
             projection=projection,
             freshness=freshness,
             params=params,
@@ -291,7 +308,9 @@ class MilvusStore:
         self, tenant: str, collection: StoredCollection, where: CheckedExpression | None = None
     ) -> int:
         """See `VectorStore`."""
-        request = _query_request(collection, _rendered(where, collection), [_COUNT], _STRONG, {})
+        request = _query_request(
+            collection, matching(where, collection, self._clock()), [_COUNT], _STRONG, {}
+        )
         answer = await self._read(tenant, collection.storage, "Query", request)
         return int(answer.fields_data[0].scalars.long_data.data[0])
 
@@ -299,13 +318,28 @@ class MilvusStore:
     async def delete(self, tenant: str, collection: StoredCollection, ids: Sequence[str]) -> int:
         """See `VectorStore`."""
         position = 0
-        for some in _portions(ids, _IDS_AT_ONCE):
+        for some in portions(ids, _IDS_AT_ONCE):
             request = milvus_pb2.DeleteRequest(
-                collection_name=collection.storage, expr=_one_of(ID, some)
+                collection_name=collection.storage, expr=one_of(ID, some)
             )
             answer = await self._write(tenant, collection, "Delete", request, rows=len(some))
             position = max(position, int(answer.timestamp))
         return position
+
+    @_translated
+    async def expire(self, tenant: str, collection: StoredCollection) -> int:
+        """See `VectorStore`."""
+        expression = expired(collection, self._clock())
+        async with self.exclusive(tenant, collection):
+            request = _query_request(collection, expression, [_COUNT], _STRONG, {})
+            answer = await self._read(tenant, collection.storage, "Query", request)
+            rows = int(answer.fields_data[0].scalars.long_data.data[0])
+            if rows:
+                deletion = milvus_pb2.DeleteRequest(
+                    collection_name=collection.storage, expr=expression
+                )
+                await self._write(tenant, collection, "Delete", deletion, rows=rows)
+        return rows
 
     @_translated
     async def search(
@@ -333,7 +367,7 @@ class MilvusStore:
             storage=collection.storage,
             column=column_of(field, native_bits=dialect.native_bits),
             columns=self._columns(collection),
-            expression=_rendered(where, collection),
+            expression=matching(where, collection, self._clock()),
             limit=limit,
             projection=projection,
             freshness=freshness,
@@ -369,7 +403,7 @@ class MilvusStore:
             tenant=tenant,
             storage=collection.storage,
             attribute=attribute,
-            expression=_rendered(where, collection),
+            expression=matching(where, collection, self._clock()),
             limit=limit,
             projection=projection,
             freshness=freshness,
@@ -387,13 +421,15 @@ class MilvusStore:
         freshness: Freshness,
         params: Mapping[str, object] = MappingProxyType({}),
     ) -> list[EntityRecord]:
-        request = _query_request(
-            collection, expression, output_columns(projection), freshness, params
-        )
+        columns = output_columns(projection)
+        if collection.settings.ttl is not None:
+            columns.append(WRITTEN)
+        request = _query_request(collection, expression, columns, freshness, params)
         answer = await self._read(tenant, collection.storage, "Query", request)
         ids = read_ids(answer.fields_data)
-        columns = self._columns(collection)
-        return await _off_loop(len(ids), from_columns, ids, answer.fields_data, projection, columns)
+        return await _off_loop(
+            len(ids), from_columns, ids, answer.fields_data, projection, self._columns(collection)
+        )
 
     async def _read(self, tenant: str, storage: str, call: str, request: Message) -> Message:
         """Read; a collection that is not in memory, as after a restart, is loaded first."""
@@ -430,20 +466,7 @@ class MilvusStore:
         )
         if self._dialect is None:
             self._dialect = dialect_of(answer.version)
-        if self._tidying is None or self._tidying.done():
-            self._tidying = asyncio.create_task(self._tidy(), name="milvus-tidy")
-
-    async def _tidy(self) -> None:
-        try:
-            await self._connection.wait_until_available(timedelta(minutes=1))
-            answer = await self._connection.call("ListDatabases", milvus_pb2.ListDatabasesRequest())
-            for name in answer.db_names:
-                tenant = tenant_of(name)
-                if tenant is not None:
-                    await self._publishing.tidy(tenant)
-                    await self._aliases.tidy(tenant)
-        except (LookalikeError, MilvusFailure) as error:
-            _logger.warning("could not put Milvus in order: %s", error)
+        self._housekeeping.begin()
 
     def _columns(self, collection: StoredCollection) -> tuple[VectorColumn, ...]:
         return columns_of(collection.spec, native_bits=self._known_dialect().native_bits)
@@ -501,19 +524,3 @@ def _query_request(
         guarantee_timestamp=timestamp,
         use_default_consistency=False,
     )
-
-
-def _rendered(where: CheckedExpression | None, collection: StoredCollection) -> str:
-    return "" if where is None else render(where, entity_columns(collection.spec.attributes))
-
-
-def _all_of(expressions: Iterable[str]) -> str:
-    return " and ".join(f"({each})" for each in expressions if each)
-
-
-def _one_of(column: str, values: Iterable[str]) -> str:
-    return f"{column} in [{', '.join(map(quote, values))}]"
-
-
-def _portions(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
