@@ -153,7 +153,7 @@ async def test_contents_are_encoded_together(client: SearchClient, toy_encoder: 
         search(by_text("123")),
         search(by_text("cherry"), by_text("quince"), top_k=2),
     )
-    assert [len(each.items) for each in toy_encoder.requests] == [7]
+    assert [len(each.items) for each in toy_encoder.requests] == [5], "the same words once"
     found = [ids(each.response.hits) for each in results]
     assert found == [["banana"], ["bandana"], ["cherry"], ["quince"], [], ["cherry", "quince"]]
     assert _error(results[4]) == (InvalidContentError, "requests[4].queries[0].content")
@@ -211,3 +211,16 @@ async def test_what_is_wrong_with_all_ends_the_call(
     assert mixed[1].HasField("response")
     away = await failure(batch(client, name, search(by_text("a")), search(by_text("b"))))
     assert type(away) is BackendUnavailableError
+
+
+async def test_a_query_that_was_asked_before_needs_no_encoder(
+    client: SearchClient, toy_encoder: ToyEncoder, encoder_server: GrpcServer
+) -> None:
+    name = await client.create(collection_pb2.VectorField(encoder=TEXT))
+    await client.upsert(name, entity(name, "abc", text_content="abc"))
+    toy_encoder.requests.clear()
+    for _ in range(2):
+        assert ids((await client.search(name, by_text("abc"))).hits) == ["abc"]
+    assert len(toy_encoder.requests) == 1, "an entity's vector is none of a query"
+    await encoder_server.stop()
+    assert ids((await client.search(name, by_text("abc"))).hits) == ["abc"]

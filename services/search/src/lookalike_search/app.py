@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from prometheus_client import CollectorRegistry
+
 from lookalike.search.v1 import (
     collection_service_pb2_grpc,
     entity_pb2,
@@ -31,6 +33,7 @@ from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.limits import PUBLISHED
+from lookalike_search.query_cache import QueryCache, QueryCacheMetrics, RememberingEncoder
 from lookalike_search.rpc import collection, entity, search
 from lookalike_search.settings import SearchSettings, StreamSettings
 
@@ -53,7 +56,12 @@ async def build(
             call_limit=settings.milvus.call_limit,
             sweep_interval=settings.milvus.sweep_interval,
         )
-        server = _make_server(settings, _make_services(store, encoder, settings.streams), store)
+        metrics = CollectorRegistry()
+        if settings.query_cache.max_bytes:
+            cache = QueryCache(settings.query_cache.max_bytes, QueryCacheMetrics(metrics))
+            encoder = RememberingEncoder(encoder, cache)
+        services = _make_services(store, encoder, settings.streams)
+        server = _make_server(settings, services, store, metrics)
         store.listen(lambda available: _set_serving(server, serving=available))
         _set_serving(server, serving=False)
         await stack.enter_async_context(store)
@@ -121,7 +129,10 @@ def _make_validator() -> RequestValidator:
 
 
 def _make_server(
-    settings: SearchSettings, services: Sequence[Service], store: MilvusStore
+    settings: SearchSettings,
+    services: Sequence[Service],
+    store: MilvusStore,
+    metrics: CollectorRegistry,
 ) -> GrpcServer:
     return GrpcServer(
         settings.server,
@@ -130,6 +141,7 @@ def _make_server(
         features=lambda: [store.backend] if store.backend else [],
         limits=PUBLISHED,
         backend=lambda: store.backend,
+        registry=metrics,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import Field, SecretStr
+from pydantic import ByteSize, Field, SecretStr
 
 from lookalike_common.settings import (
     Frozen,
@@ -51,6 +51,13 @@ class StreamSettings(Frozen):
     """The longest pause that a caller is asked for."""
 
 
+class QueryCacheSettings(Frozen):
+    """Vectors of contents that were searched for."""
+
+    max_bytes: ByteSize = ByteSize(32 * 1024 * 1024)
+    """What is kept at most; some 15,000 vectors of 384 dimensions. 0 keeps nothing."""
+
+
 class SearchSettings(ServiceSettings):
     """Everything that can be set."""
 
@@ -62,5 +69,7 @@ class SearchSettings(ServiceSettings):
     """Where the vectors are."""
     encoder: TargetSettings = TargetSettings(address="127.0.0.1:50051")
     """The encoder service."""
+    query_cache: QueryCacheSettings = QueryCacheSettings()
+    """Vectors of contents that were searched for."""
     streams: StreamSettings = StreamSettings()
     """How streams of writes are taken."""
