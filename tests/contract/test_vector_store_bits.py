@@ -20,6 +20,7 @@ from lookalike_search.model import (
     CollectionSpec,
     Consistency,
     EntityRecord,
+    IndexSpec,
     Metric,
     Neighbor,
     Projection,
@@ -98,9 +99,9 @@ async def write(
 
 def check_ranking(found: Sequence[Neighbor], expected: Sequence[tuple[str, float]]) -> None:
     """Assert equal scores and ids; of equals at the very end any may be there."""
-    assert [each.score for each in found] == pytest.approx([each for _, each in expected], abs=1e-6)
+    assert [each.score for each in found] == [each for _, each in expected]
     last = expected[-1][1]
-    decided = [each for each in expected if each[1] > last + 1e-9]
+    decided = [each for each in expected if each[1] > last]
     assert [each.record.id for each in found][: len(decided)] == [each for each, _ in decided]
 
 
@@ -184,3 +185,19 @@ async def test_searches_at_the_same_time_get_their_own_answers(
     answers = await asyncio.gather(*(find(store, collection, each, 7) for each in queries))
     for query, found in zip(queries, answers, strict=True):
         check_ranking(found, ranking(Metric.TANIMOTO, query, vectors)[:7])
+
+
+async def test_each_index_finds_what_is_there(store: MilvusStore, factory: Factory) -> None:
+    vectors = random_bits(300, 64, seed=2)
+    for index in sorted(store.capabilities.bit_index_types):
+        for metric in METRICS:
+            spec = bits_spec(factory, metric, 64)
+            spec = replace(
+                spec,
+                id=f"{spec.id}-{metric}-{index}".replace("_", "-"),
+                vector_fields=(replace(spec.vector_fields[0], index=IndexSpec(type=index)),),
+            )
+            collection = await factory.create(spec)
+            await write(store, collection, records(vectors))
+            [neighbor] = await find(store, collection, vectors[17], 1)
+            assert neighbor.score == 1.0

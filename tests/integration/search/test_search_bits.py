@@ -35,6 +35,15 @@ def by_bits(data: bytes, dimensions: int = 0, **fields: Any) -> search_service_p
     return search_service_pb2.Query(vector=bits(data, dimensions), **fields)
 
 
+async def find(
+    client: SearchClient, collection: str, *queries: search_service_pb2.Query, **options: Any
+) -> search_service_pb2.SearchResponse:
+    """Search what was written just now."""
+    return await client.search(
+        collection, *queries, consistency=search_service_pb2.CONSISTENCY_STRONG, **options
+    )
+
+
 def with_bits(
     collection: str, number: int, data: bytes, dimensions: int = 0, **fields: Any
 ) -> entity_pb2.Entity:
@@ -91,7 +100,7 @@ async def test_pages_follow_tanimoto_and_ids(client: SearchClient) -> None:
     scores: list[float] = []
     token = ""
     for page in itertools.count():
-        reply = await client.search(collection, by_bits(QUERY), top_k=30, page_token=token)
+        reply = await find(client, collection, by_bits(QUERY), top_k=30, page_token=token)
         seen += ids(reply.hits)
         scores += [each.score for each in reply.hits]
         token = reply.next_page_token
@@ -106,7 +115,8 @@ async def test_pages_follow_tanimoto_and_ids(client: SearchClient) -> None:
 async def test_filter_score_limits_and_explanation(client: SearchClient) -> None:
     data = rows(200)
     collection = await filled(client, data)
-    reply = await client.search(
+    reply = await find(
+        client,
         collection,
         by_bits(QUERY, min_score=0.2, max_score=0.5),
         filter="price >= 50",
@@ -123,14 +133,15 @@ async def test_filter_score_limits_and_explanation(client: SearchClient) -> None
     hit = reply.hits[0]
     assert hit.distance == pytest.approx(1 - hit.score)
     assert [each.rank for each in hit.contributions] == [1]
-    nothing = await client.search(collection, by_bits(bytes(7) + b"\x80", min_score=0.99))
+    nothing = await find(client, collection, by_bits(bytes(7) + b"\x80", min_score=0.99))
     assert (list(nothing.hits), nothing.abstained) == ([], True)
 
 
 async def test_groups_have_their_best_hit_first(client: SearchClient) -> None:
     data = rows(120)
     collection = await filled(client, data)
-    reply = await client.search(
+    reply = await find(
+        client,
         collection,
         by_bits(QUERY),
         top_k=20,
@@ -148,7 +159,7 @@ async def test_groups_have_their_best_hit_first(client: SearchClient) -> None:
 async def test_more_like_a_stored_one(client: SearchClient) -> None:
     data = rows(100)
     collection = await filled(client, data)
-    reply = await client.search(collection, by_entity(collection, "e007"), top_k=20)
+    reply = await find(client, collection, by_entity(collection, "e007"), top_k=20)
     others = [each for each in best(data, data[7]) if each != "e007"]
     assert ids(reply.hits) == others[:20]
 
@@ -161,7 +172,8 @@ async def test_bits_and_numbers_are_fused(client: SearchClient) -> None:
         message = entity(collection, f"e{number}", *numbers)
         message.vectors["print"].CopyFrom(bits(data))
         await client.upsert(collection, message)
-    reply = await client.search(
+    reply = await find(
+        client,
         collection,
         by_bits(b"\x03", vector_field="print"),
         by_vector(0, 1, 0, vector_field="vector"),
@@ -176,7 +188,7 @@ async def test_hamming_counts_what_differs(client: SearchClient) -> None:
     collection = await client.create(bits_field(vector_pb2.METRIC_HAMMING, dimensions=12))
     for number, data in enumerate([b"\x00\x00", b"\x01\x00", b"\xff\x0f"]):
         await client.upsert(collection, with_bits(collection, number, data, 12))
-    reply = await client.search(collection, by_bits(b"\x03\x00", 12))
+    reply = await find(client, collection, by_bits(b"\x03\x00", 12))
     assert [(each.entity.name[-4:], each.distance) for each in reply.hits] == [
         ("e001", 1),
         ("e000", 2),
@@ -224,12 +236,12 @@ async def test_refused(client: SearchClient, case: str) -> None:
     refused = upsert_error(reply.results[0])
     assert (type(refused), refused.field) == (error, f"entities[0].vectors.vector{field}")
     assert reply.results[1].HasField("entity")
-    caught = await failure(client.search(collection, search_service_pb2.Query(vector=vector)))
+    caught = await failure(find(client, collection, search_service_pb2.Query(vector=vector)))
     assert (type(caught), caught.field) == (error, f"queries[0].vector{field}")
 
 
 async def test_bits_are_not_compared_with_numbers(client: SearchClient) -> None:
     collection = await client.create(plain_field(dimensions=8))
-    caught = await failure(client.search(collection, by_bits(b"\x01")))
+    caught = await failure(find(client, collection, by_bits(b"\x01")))
     assert type(caught) is EncoderMismatchError
     assert caught.field == "queries[0].vector"

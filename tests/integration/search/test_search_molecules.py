@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,8 @@ TOP = 50
 PAGED = 20
 """So many of the queries are read in pages too."""
 AT_ONCE = 16
+
+Ask = Callable[..., Awaitable[search_service_pb2.SearchResponse]]
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,9 @@ async def molecule_encoder(tmp_path: Path) -> AsyncIterator[GrpcServer]:
 
 
 async def test_ranking_equals_rdkits(
-    milvus_lite: Any, molecule_encoder: GrpcServer, drugs: Drugs
+    milvus_uri: str, molecule_encoder: GrpcServer, drugs: Drugs
 ) -> None:
-    settings = search_settings(milvus_lite.uri, molecule_encoder.port)
+    settings = search_settings(milvus_uri, molecule_encoder.port)
     async with (
         running(build(settings)) as server,
         open_channel(loopback(server.port)) as channel,
@@ -85,24 +87,33 @@ async def test_ranking_equals_rdkits(
             collection_pb2.VectorField(encoder="encoders/morgan-2048"),
             attributes=[Attribute(name="number", type=Attribute.TYPE_INT, filterable=True)],
         )
-        await fill(client, collection, drugs.smiles)
+        token = await fill(client, collection, drugs.smiles)
         assert await client.count(collection) == len(drugs.smiles) == 1935
         chosen = np.random.default_rng(11).permutation(len(drugs.smiles))[:QUERIES]
         gate = asyncio.Semaphore(AT_ONCE)
 
+        async def ask(smiles: str, **options: Any) -> search_service_pb2.SearchResponse:
+            query = search_service_pb2.Query(
+                content=content_pb2.Content(smiles=smiles), min_score=options.pop("min_score", None)
+            )
+            return await client.search(
+                collection, query, output_fields=["item"], consistency_token=token, **options
+            )
+
         async def compare(query: int, *, thoroughly: bool) -> None:
             async with gate:
-                await compare_best(client, collection, drugs, query)
+                await compare_best(ask, drugs, query)
                 if thoroughly:
-                    await compare_pages(client, collection, drugs, query)
+                    await compare_pages(ask, drugs, query)
 
         await asyncio.gather(
             *(compare(int(each), thoroughly=i < PAGED) for i, each in enumerate(chosen))
         )
 
 
-async def fill(client: SearchClient, collection: str, smiles: Sequence[str]) -> None:
-    """Write all drugs as SMILES; search has them encoded."""
+async def fill(client: SearchClient, collection: str, smiles: Sequence[str]) -> str:
+    """Write all drugs as SMILES, which search has encoded; return what sees them."""
+    token = ""
     for start in range(0, len(smiles), 500):
         some: list[entity_pb2.Entity] = []
         for number, each in enumerate(smiles[start : start + 500], start):
@@ -111,39 +122,30 @@ async def fill(client: SearchClient, collection: str, smiles: Sequence[str]) -> 
             some.append(message)
         reply = await client.upsert(collection, *some)
         assert all(each.HasField("entity") for each in reply.results)
+        token = reply.consistency_token
+    return token
 
 
-async def compare_best(client: SearchClient, collection: str, drugs: Drugs, query: int) -> None:
+async def compare_best(ask: Ask, drugs: Drugs, query: int) -> None:
     """Compare the best of all, and of those that a filter lets through."""
-    smiles = by_smiles(drugs.smiles[query])
-    reply = await client.search(collection, smiles, top_k=TOP, output_fields=["item"])
+    smiles = drugs.smiles[query]
+    reply = await ask(smiles, top_k=TOP)
     assert ranked(reply.hits) == drugs.ranking(query)[:TOP]
-    reply = await client.search(
-        collection, smiles, top_k=TOP, output_fields=["item"], filter="number >= 1000"
-    )
+    reply = await ask(smiles, top_k=TOP, filter="number >= 1000")
     assert ranked(reply.hits) == drugs.ranking(query, first=1000)[:TOP]
 
 
-async def compare_pages(client: SearchClient, collection: str, drugs: Drugs, query: int) -> None:
-    """Compare three pages, with a limit to the score that ends within the third."""
-    expected = drugs.ranking(query)[:TOP]
-    smiles = by_smiles(drugs.smiles[query], min_score=expected[-1][1])
-    expected = [each for each in drugs.ranking(query) if each[1] >= expected[-1][1]]
+async def compare_pages(ask: Ask, drugs: Drugs, query: int) -> None:
+    """Compare some pages, up to a score that hits have, which is inside of the limit."""
+    least = drugs.ranking(query)[TOP - 1][1]
+    expected = [each for each in drugs.ranking(query) if each[1] >= least]
     found: list[tuple[str, float]] = []
     token = ""
-    while True:
-        reply = await client.search(
-            collection, smiles, top_k=24, page_token=token, output_fields=["item"]
-        )
+    while token or not found:
+        reply = await ask(drugs.smiles[query], top_k=24, min_score=least, page_token=token)
         found += ranked(reply.hits)
         token = reply.next_page_token
-        if not token:
-            break
     assert found == expected
-
-
-def by_smiles(smiles: str, **fields: Any) -> search_service_pb2.Query:
-    return search_service_pb2.Query(content=content_pb2.Content(smiles=smiles), **fields)
 
 
 def ranked(hits: Iterable[search_service_pb2.Hit]) -> list[tuple[str, float]]:

@@ -16,7 +16,6 @@ from lookalike_search.adapters.milvus.vector_columns import (
     Form,
     VectorColumn,
     column_of,
-    tanimotos,
 )
 from lookalike_search.model import (
     Bits,
@@ -125,15 +124,19 @@ async def test_molecules_need_one_look() -> None:
 
 
 @given(first=st.binary(min_size=1, max_size=512), second=st.binary(min_size=1, max_size=512))
-def test_a_rounded_cosine_gives_the_exact_coefficient(first: bytes, second: bytes) -> None:
+def test_rounded_numbers_give_the_exact_coefficient(first: bytes, second: bytes) -> None:
     size = 8 * max(len(first), len(second))
     a = Bits(first.ljust(size // 8, b"\x01"), size)
     b = Bits(second.ljust(size // 8, b"\x01"), size)
     if not a.count or not b.count:
         return
-    cosine = float(np.float32(common(a, b) / math.sqrt(a.count * b.count)))
-    for error in (-1e-6, 0.0, 1e-6):
-        assert tanimotos(a.count, [b.count], [cosine + error]).tolist() == [tanimoto(a, b)]
+    exact = tanimoto(a, b)
+    cosine = common(a, b) / math.sqrt(a.count * b.count)
+    for native_bits, number in ((False, cosine), (True, 1 - exact)):
+        stored = column(Metric.TANIMOTO, native_bits=native_bits, dimensions=size)
+        for error in (-1e-6, 0.0, 1e-6):
+            rounded = float(np.float32(number)) + error
+            assert stored.measure(a, [rounded], [b.count]) == [(exact, 1 - exact)]
 
 
 # --- columns -----------------------------------------------------------------------------------
@@ -158,30 +161,36 @@ def test_bits_come_back_from_either_column(native_bits: bool, numbers: list[int]
 
 def test_columns_of_bits() -> None:
     native = column(Metric.TANIMOTO, native_bits=True)
-    assert (native.form, native.metric_name, native.count_name) == (Form.BITS, "JACCARD", "")
-    assert [each.type_params[0].value for each in native.schemas()] == ["16"]  # whole bytes
+    assert (native.form, native.metric_name, native.ranks_by_cosine) == (
+        Form.BITS,
+        "JACCARD",
+        False,
+    )
+    vectors, counts = native.schemas()
+    assert vectors.type_params[0].value == "16"  # whole bytes
+    assert counts.name == "n_print"
     spread = column(Metric.TANIMOTO, native_bits=False)
-    assert (spread.form, spread.metric_name, spread.count_name) == (
+    assert (spread.form, spread.metric_name, spread.ranks_by_cosine) == (
         Form.SPREAD,
         "IP",
-        "n_print",
+        True,
     )
     assert [each.name for each in spread.schemas()] == ["v_print", "n_print"]
-    vectors, counts = spread.pack([bits(0b1011, 12)])
-    assert list(counts.scalars.long_data.data) == [3]
+    packed, numbers = spread.pack([bits(0b1011, 12)])
+    assert list(numbers.scalars.long_data.data) == [3]
     on = float(np.float32(3**-0.5))
-    assert list(vectors.vectors.float_vector.data) == [on, on, 0, on] + [0] * 8
+    assert list(packed.vectors.float_vector.data) == [on, on, 0, on] + [0] * 8
     assert column(Metric.HAMMING, native_bits=True).metric_name == "HAMMING"
     spread = column(Metric.HAMMING, native_bits=False)
     assert (spread.metric_name, spread.count_name) == ("IP", "")
-    (vectors,) = spread.pack([bits(0b1011, 12)])
-    assert list(vectors.vectors.float_vector.data) == [1, 1, -1, 1] + [-1] * 8
+    (packed,) = spread.pack([bits(0b1011, 12)])
+    assert list(packed.vectors.float_vector.data) == [1, 1, -1, 1] + [-1] * 8
 
 
 def test_scores_of_servers() -> None:
     """A server says the Jaccard and the Hamming distance."""
     query = bits(0b11, 12)
     native = column(Metric.TANIMOTO, native_bits=True)
-    assert native.measure(query, [0.25], []) == [(0.75, 0.25)]
+    assert native.measure(query, [0.5], [4]) == [(0.5, 0.5)]
     hamming = column(Metric.HAMMING, native_bits=True)
     assert hamming.measure(query, [3.0], []) == [(0.75, 3.0)]

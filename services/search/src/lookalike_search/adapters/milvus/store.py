@@ -374,7 +374,7 @@ class MilvusStore:
             params=tuple(sorted(effort.items())),
             alone=dialect.searches_alone(field),
         )
-        if isinstance(vector, Bits) and ask.column.count_name:
+        if isinstance(vector, Bits) and ask.column.ranks_by_cosine:
             return await self._nearest_by_tanimoto(ask, vector)
         return (await self._coalescer.search(ask, vector)).neighbors
 

@@ -4,9 +4,11 @@ Bits are a BINARY_VECTOR where Milvus has that. Milvus Lite has not: there they 
 that an inner product, which Lite is quickest at, says all that is needed.
 
 - Hamming: 1 and -1. With d dimensions and h that differ the product is d - 2h.
-- Tanimoto: 0, and 1 / root(n) for each of n bits that are set. The product is the cosine, which
-  together with n gives the coefficient exactly (`tanimotos`), so n has a column of its own. How a
+- Tanimoto: 0, and 1 / root(n) for each of n bits that are set. The product is the cosine; how a
   ranking by cosine becomes one by Tanimoto is in `tanimoto`.
+
+For Tanimoto n has a column of its own: with it a rounded number from Milvus gives the coefficient
+exactly, so that it is the same everywhere, and no limit to scores misses it by a rounding.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,8 @@ class Form(Enum):
     """Bits as floats."""
 
 
+Numbers: TypeAlias = NDArray[np.float64]
+
 _METRICS: Final[Mapping[tuple[Form, Metric], str]] = {
     (Form.FLOATS, Metric.COSINE): "COSINE",
     (Form.FLOATS, Metric.INNER_PRODUCT): "IP",
@@ -77,8 +81,12 @@ class VectorColumn:
     @property
     def count_name(self) -> str:
         """Name of the column with the number of bits that are set; empty where there is none."""
-        spread = self.form is Form.SPREAD and self.metric is Metric.TANIMOTO
-        return f"n_{self.field}" if spread else ""
+        return f"n_{self.field}" if self.metric is Metric.TANIMOTO else ""
+
+    @property
+    def ranks_by_cosine(self) -> bool:
+        """Whether Milvus's own order is by cosine, and Tanimoto is wanted."""
+        return self.form is Form.SPREAD and self.metric is Metric.TANIMOTO
 
     @property
     def metric_name(self) -> str:
@@ -153,12 +161,14 @@ class VectorColumn:
 
         `counts` are of the column `count_name`, where there is one.
         """
-        if self.metric is Metric.TANIMOTO:
-            if isinstance(vector, Bits) and self.count_name:
-                found = tanimotos(vector.count, counts, numbers)
+        if self.metric is Metric.TANIMOTO and isinstance(vector, Bits):
+            own, others = vector.count, np.array(counts, np.float64)
+            given = np.array(numbers, np.float64)
+            if self.ranks_by_cosine:
+                common = given * np.sqrt(own * others)
             else:
-                found = 1.0 - np.array(numbers, np.float64)
-            return [(score, 1.0 - score) for score in found.tolist()]
+                common = (1.0 - given) * (own + others) / (2.0 - given)
+            return [(score, 1.0 - score) for score in _tanimotos(own, others, common)]
         distances = [self._distance(each) for each in numbers]
         return [(score_of_distance(self.metric, each, self.dimensions), each) for each in distances]
 
@@ -207,15 +217,11 @@ def columns_of(spec: CollectionSpec, *, native_bits: bool) -> tuple[VectorColumn
     return tuple(column_of(each, native_bits=native_bits) for each in spec.vector_fields)
 
 
-def tanimotos(count: int, counts: Sequence[int], cosines: Sequence[float]) -> NDArray[np.float64]:
-    """Return the Tanimoto coefficients that belong to cosines between bits.
-
-    With a and b bits set, x of them in both: cosine = x / root(a·b), Tanimoto = x / (a + b - x).
-    As x is whole, the rounding of a float32 cosine does not matter (below 2^22 bits).
-    """
-    set_bits = np.array(counts, np.float64)
-    common = np.rint(np.array(cosines, np.float64) * np.sqrt(count * set_bits))
-    return np.asarray(common / (count + set_bits - common), np.float64)
+def _tanimotos(own: int, others: Numbers, common: Numbers) -> list[float]:
+    """Return exact coefficients, x / (a + b - x), from what is nearly x: as x is whole."""
+    whole = np.rint(common)
+    coefficients: list[float] = (whole / (own + others - whole)).tolist()
+    return coefficients
 
 
 def _pack_counts(name: str, vectors: Sequence[Vector]) -> schema_pb2.FieldData:
