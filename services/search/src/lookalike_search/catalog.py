@@ -3,17 +3,19 @@
 Two seconds bound how long another process's change of an alias stays unseen; whoever flips an
 alias keeps the old collection for longer than that. A collection that was deleted and created
 again has another storage name: the store answers NOT_FOUND for the old one, and `using` resolves
-again, once.
+again. So it does for a writer that finds, with the locks in its hands, that a migration began,
+turned or ended since it resolved.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, TypeVar
 
-from lookalike_common.errors import NotFoundError
+from lookalike_common.errors import ConcurrentChangeError, NotFoundError
 from lookalike_search.model import StoredCollection
 from lookalike_search.store import VectorStore
 
@@ -23,6 +25,11 @@ MAX_AGE: Final = timedelta(seconds=2)
 COLLECTION: Final = "lookalike/Collection"
 """`resource_type` of a missing collection."""
 _MAX_REMEMBERED: Final = 1024
+_ATTEMPTS: Final = 5
+
+
+class StaleViewError(ConcurrentChangeError):
+    """What was resolved is no longer how things are; `Catalog.using` resolves again."""
 
 
 class Catalog:
@@ -39,6 +46,11 @@ class Catalog:
         self._max_age = max_age.total_seconds()
         self._clock = clock
         self._known: dict[tuple[str, str], tuple[float, StoredCollection]] = {}
+
+    @property
+    def max_age(self) -> timedelta:
+        """How long a change may stay unseen."""
+        return timedelta(seconds=self._max_age)
 
     async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
         """Return the published collection; raises `NotFoundError`."""
@@ -62,15 +74,49 @@ class Catalog:
         collection_id: str,
         work: Callable[[StoredCollection], Awaitable[Result]],
     ) -> Result:
-        """Resolve and work; when what was remembered turns out to be gone, do it once more."""
+        """Resolve and work; when what was remembered turns out to be gone, do it again."""
         collection = await self.resolve(tenant, collection_id)
-        try:
-            return await work(collection)
-        except NotFoundError as error:
-            if error.resource_type != COLLECTION:
-                raise
-            self.forget(tenant, collection_id)
-            again = await self.resolve(tenant, collection_id)
-            if again.storage == collection.storage:
-                raise
-            return await work(again)
+        for _ in range(_ATTEMPTS):
+            try:
+                return await work(collection)
+            except StaleViewError:
+                self.forget(tenant, collection_id)
+                collection = await self.resolve(tenant, collection_id)
+            except NotFoundError as error:
+                if error.resource_type != COLLECTION:
+                    raise
+                self.forget(tenant, collection_id)
+                again = await self.resolve(tenant, collection_id)
+                if _sides(again) == _sides(collection):
+                    raise
+                collection = again
+        raise ConcurrentChangeError("the collection changes all the time; repeat")
+
+    @asynccontextmanager
+    async def exclusively(self, tenant: str, collection: StoredCollection) -> AsyncIterator[None]:
+        """Hold off other writers of a collection that is still as it was resolved.
+
+        Raises `StaleViewError` where it is not: inside `using`, the work begins anew.
+        """
+        async with self._store.exclusive(tenant, collection):
+            await self.confirm(tenant, collection)
+            yield
+
+    async def confirm(
+        self, tenant: str, collection: StoredCollection, *, now: bool = False
+    ) -> StoredCollection:
+        """Return the collection as it is `now`, or was at most `max_age` ago.
+
+        Raises `StaleViewError` where its sides are not those of `collection`.
+        """
+        if now:
+            self.forget(tenant, collection.id)
+        present = await self.resolve(tenant, collection.id)
+        if _sides(present) != _sides(collection):
+            raise StaleViewError("the collection was replaced meanwhile; repeat")
+        return present
+
+
+def _sides(collection: StoredCollection) -> tuple[str, str, bool]:
+    other = collection.other
+    return (collection.storage, other.storage if other else "", collection.is_shadow)

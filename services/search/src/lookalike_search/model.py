@@ -217,7 +217,9 @@ class CollectionSpec:
     def with_added(self, attributes: Sequence[AttributeSpec]) -> CollectionSpec:
         """Return the facts with these attributes for those that were added before."""
         created = [each for each in self.attributes if not each.added]
-        return replace(self, attributes=(*created, *attributes))
+        declared = {each.name for each in created}
+        added = [each for each in attributes if each.name not in declared]
+        return replace(self, attributes=(*created, *added))
 
     def vector_field(self, name: str) -> VectorFieldSpec | None:
         """Return the vector field of that name, or None."""
@@ -226,6 +228,19 @@ class CollectionSpec:
     def attribute(self, name: str) -> AttributeSpec | None:
         """Return the declared attribute of that name, or None."""
         return next((each for each in self.attributes if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """A collection is being copied into another schema: until it ends, it has two sides."""
+
+    target_id: str
+    """The other side's name, at which it can be filled, searched and compared."""
+    source: str
+    """`storage` of the side with which it began."""
+    target: str
+    """`storage` of the side that is to take over."""
+    start_time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +256,8 @@ class CollectionSettings:
     """Those that were added since the creation."""
     ttl: timedelta | None = None
     """How long entities live after their last write; None for ever."""
+    migration: Migration | None = None
+    """Set while one is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +269,22 @@ class StoredCollection:
     settings: CollectionSettings
     storage: str
     """The store's own name for this incarnation; every data call takes it, never the id."""
+    other: StoredCollection | None = None
+    """The other side while a migration is under way; what is written here goes there too."""
+    is_shadow: bool = False
+    """It is the side that does not answer to the id; `other` is the one that does, and rules."""
+
+    @property
+    def id(self) -> str:
+        """What callers call it."""
+        migration = self.settings.migration
+        return migration.target_id if self.is_shadow and migration is not None else self.spec.id
+
+    @property
+    def is_flipped(self) -> bool:
+        """Whether the side that was to take over has done so."""
+        migration = self.settings.migration
+        return migration is not None and (migration.target == self.storage) != self.is_shadow
 
     @property
     def etag(self) -> str:

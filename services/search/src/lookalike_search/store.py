@@ -87,7 +87,7 @@ class VectorStore(Protocol):
         ...
 
     async def drop(self, tenant: str, collection: StoredCollection) -> None:
-        """Delete this incarnation with its entities; nothing happens if it is gone already.
+        """Delete this incarnation, both sides, with its entities; nothing if it is gone already.
 
         Raises `CollectionNotReadyError` while aliases stand for it.
         """
@@ -111,16 +111,47 @@ class VectorStore(Protocol):
         """Return the aliases by id."""
         ...
 
+    async def start_migration(
+        self, tenant: str, collection: StoredCollection, spec: CollectionSpec, target_id: str
+    ) -> StoredCollection:
+        """Give a collection an empty other side with this spec, which `target_id` resolves to.
+
+        Raises `AlreadyExistsError` where that id is taken, and `EtagMismatchError` where the
+        collection changed meanwhile. Other processes may write to one side for as long as they
+        remember what they resolved before.
+        """
+        ...
+
+    async def turn_migration(self, tenant: str, collection: StoredCollection) -> StoredCollection:
+        """Let the other side answer to the id from now on, in one step; hold `exclusive`."""
+        ...
+
+    async def end_migration(self, tenant: str, collection: StoredCollection) -> StoredCollection:
+        """Drop the other side and its name; nothing happens where there is no migration."""
+        ...
+
     def exclusive(
         self, tenant: str, collection: StoredCollection
     ) -> AbstractAsyncContextManager[None]:
-        """Hold off every other writer of this process, for a read, a decision and a write."""
+        """Hold off every other writer of this process, for a read, a decision and a write.
+
+        While a collection migrates, the writers of both sides are held off.
+        """
         ...
 
     async def upsert(
-        self, tenant: str, collection: StoredCollection, records: Sequence[EntityRecord]
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        records: Sequence[EntityRecord],
+        *,
+        mirrored: Sequence[EntityRecord] = (),
     ) -> int:
-        """Write whole entities with all their vectors, ids unique; return the write's position."""
+        """Write whole entities with all their vectors, ids unique; return the write's position.
+
+        While a collection migrates, its other side first gets `mirrored`, and loses those of
+        `records` that are not among them: there an entity is as here, or missing, never stale.
+        """
         ...
 
     async def get(
@@ -157,7 +188,10 @@ class VectorStore(Protocol):
         ...
 
     async def delete(self, tenant: str, collection: StoredCollection, ids: Sequence[str]) -> int:
-        """Delete entities by id, missing ones or not; return the write's position."""
+        """Delete entities by id, missing ones or not; return the write's position.
+
+        While a collection migrates, they are deleted from its other side too.
+        """
         ...
 
     async def expire(self, tenant: str, collection: StoredCollection) -> int:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from lookalike_common.errors import ConcurrentChangeError, InvalidArgumentError
+from lookalike_common.errors import ConcurrentChangeError, InvalidArgumentError, LookalikeError
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_search.attributes import canonical_json, coerce_attributes
 from lookalike_search.encoding import Content, ContentKind
@@ -80,6 +80,25 @@ class Decision:
     outcome: Outcome
     record: EntityRecord | None
     """What is written; None where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one entity that was kept."""
+
+    id: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """What became of the entities, in the order of the drafts."""
+
+    results: list[Written | LookalikeError]
+    position: int
+    """What a read must see to see these writes."""
+    stored_in: timedelta = timedelta(0)
+    """How long the store took, with waiting for other writers."""
 
 
 def prepare(draft: EntityDraft, spec: CollectionSpec) -> PreparedWrite:

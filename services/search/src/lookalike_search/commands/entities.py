@@ -125,7 +125,7 @@ class Entities:
         """Delete entities by id and return how many there were."""
 
         async def work(collection: StoredCollection) -> int:
-            async with self._store.exclusive(tenant, collection):
+            async with self._catalog.exclusively(tenant, collection):
                 found = await self._store.get(
                     tenant,
                     collection,
@@ -189,7 +189,7 @@ class Entities:
         total = 0
         after = ""
         while True:
-            async with self._store.exclusive(tenant, collection):
+            async with self._catalog.exclusively(tenant, collection):
                 page = await self._store.scan(
                     tenant,
                     collection,

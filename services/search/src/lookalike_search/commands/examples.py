@@ -167,7 +167,9 @@ class Examples:
         asked: Asked,
     ) -> tuple[Hashable, _Group]:
         home = await self._catalog.resolve(tenant, ref.collection_id)
-        own = home.storage == searched.storage
+        own = home.spec.uid == searched.spec.uid
+        if own:  # also where one of a migration's sides was meant and the other one is searched
+            home = searched
         source = field.name if own else _comparable_field(home.spec, field).name
         fetch = partial(self._read, tenant, home, source, asked.freshness)
         return (home.storage, source, asked.freshness), _Group(fetch, own)

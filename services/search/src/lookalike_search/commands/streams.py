@@ -16,9 +16,9 @@ from datetime import timedelta
 from typing import Final
 
 from lookalike_common.errors import Code, LookalikeError
-from lookalike_search.commands.upserts import Upserts, WriteReport, Written
+from lookalike_search.commands.upserts import Upserts
 from lookalike_search.pacing import Pace
-from lookalike_search.writing import EntityDraft, draft_key
+from lookalike_search.writing import EntityDraft, WriteReport, Written, draft_key
 
 _PASSING: Final = frozenset(
     {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.ABORTED}

@@ -13,7 +13,6 @@ from lookalike_common.ids import parse_name
 from lookalike_common.status import to_status
 from lookalike_search.commands.entities import ItemSelector
 from lookalike_search.commands.streams import BatchAnswer
-from lookalike_search.commands.upserts import WriteReport, Written
 from lookalike_search.convert.values import (
     from_content,
     from_segment,
@@ -25,7 +24,7 @@ from lookalike_search.convert.values import (
 from lookalike_search.convert.vectors import from_vector, to_vector
 from lookalike_search.model import EntityRecord, Outcome
 from lookalike_search.queries import format_consistency_token
-from lookalike_search.writing import EntityDraft
+from lookalike_search.writing import EntityDraft, WriteReport, Written
 
 _ASSET: Final = "assets/"
 _OUTCOMES: Final[Mapping[Outcome, outcome_pb2.Outcome.ValueType]] = {

@@ -17,6 +17,7 @@ from lookalike_search.model import (
     IndexSpec,
     IndexType,
     Metric,
+    Migration,
     VectorFieldSpec,
     VectorKind,
 )
@@ -132,6 +133,7 @@ def _settings_to_json(settings: CollectionSettings) -> dict[str, object]:
         "labels": dict(settings.labels),
         "attributes": [_attribute_to_json(each) for each in settings.attributes],
         "ttl": settings.ttl.total_seconds() if settings.ttl is not None else None,
+        "migration": _migration_to_json(settings.migration),
     }
 
 
@@ -145,4 +147,29 @@ def _settings_from_json(facts: Mapping[str, Any]) -> CollectionSettings:  # JSON
         attributes=tuple(
             replace(_attribute_from_json(each), added=True) for each in facts.get("attributes", ())
         ),
+        migration=_migration_from_json(facts.get("migration")),
+    )
+
+
+def _migration_to_json(migration: Migration | None) -> dict[str, object] | None:
+    if migration is None:
+        return None
+    return {
+        "target_id": migration.target_id,
+        "source": migration.source,
+        "target": migration.target,
+        "start_time": format_timestamp(migration.start_time),
+    }
+
+
+def _migration_from_json(
+    facts: Mapping[str, Any] | None,  # JSON, checked by use
+) -> Migration | None:
+    if facts is None:
+        return None
+    return Migration(
+        target_id=facts["target_id"],
+        source=facts["source"],
+        target=facts["target"],
+        start_time=datetime.fromisoformat(facts["start_time"]),
     )

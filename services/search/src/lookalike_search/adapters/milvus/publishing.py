@@ -61,6 +61,7 @@ from lookalike_search.adapters.milvus.schema import (
     key_values,
     revision_schema,
 )
+from lookalike_search.adapters.milvus.sides import shadow_of, with_other_side
 from lookalike_search.adapters.milvus.vector_columns import VectorColumn, columns_of
 from lookalike_search.catalog import COLLECTION
 from lookalike_search.concurrency import together
@@ -94,18 +95,33 @@ class Publishing:
         alias = alias_name(spec.id)
         if await self._metadata.describe(tenant, alias) is not None:
             raise _taken(spec.id)
+        storage = await self.build(tenant, spec, settings, dialect)
+        try:
+            await self._claim(tenant, spec.id, storage)
+        except (LookalikeError, MilvusFailure):
+            await self.abandon(tenant, storage)
+            raise
+        return StoredCollection(spec=spec, settings=settings, storage=storage)
+
+    async def build(
+        self,
+        tenant: str,
+        spec: CollectionSpec,
+        settings: CollectionSettings,
+        dialect: Dialect,
+    ) -> str:
+        """Build a physical collection with its indexes, loaded but unpublished."""
         columns = columns_of(spec, native_bits=dialect.native_bits)
-        storage = await self._build(tenant, spec, settings, columns)
+        storage = await self._create(tenant, spec, settings, columns)
         try:
             indexes = column_indexes(spec, columns, dialect.automatic_index)
             for column, params in indexes.items():
                 await self._create_index(tenant, storage, column, params)
             await self.load(tenant, storage)
-            await self._claim(tenant, spec.id, storage)
         except (LookalikeError, MilvusFailure):
-            await self._abandon(tenant, storage)
+            await self.abandon(tenant, storage)
             raise
-        return StoredCollection(spec=spec, settings=settings, storage=storage)
+        return storage
 
     async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
         """Return the collection that an id or an alias stands for; see `VectorStore.resolve`."""
@@ -119,11 +135,14 @@ class Publishing:
                 settings = await self._latest(tenant, spec, names) or settings
             except NotFoundError:
                 continue  # replaced by a newer revision while it was read
-            return StoredCollection(
+            found = StoredCollection(
                 spec=spec.with_added(settings.attributes),
                 settings=settings,
                 storage=str(answer.collection_name),
             )
+            side = await self._side(tenant, found, collection_id)
+            if side is not None:
+                return side
         raise NotFoundError(
             "there is no such collection",
             resource_type=COLLECTION,
@@ -145,6 +164,15 @@ class Publishing:
             return answer
         answer = await self._metadata.describe(tenant, alias_name(owner))
         return answer if owner_of(answer) == owner else None
+
+    async def _side(
+        self, tenant: str, found: StoredCollection, requested: str
+    ) -> StoredCollection | None:
+        """Return the side that is asked for: by the migration's name for it the other one."""
+        collection = await with_other_side(self._metadata, tenant, found)
+        migration = collection.settings.migration
+        by_target = migration is not None and migration.target_id == requested
+        return shadow_of(collection) if by_target else collection
 
     async def list_ids(self, tenant: str) -> list[str]:
         """Return the ids of the published collections, sorted."""
@@ -180,27 +208,41 @@ class Publishing:
         else:
             raise BackendUnavailableError("the change could not be stored")
         await self._drop_revisions(tenant, spec.id, before=settings.revision)
-        return StoredCollection(
+        revised = StoredCollection(
             spec=spec.with_added(settings.attributes), settings=settings, storage=collection.storage
         )
+        return await with_other_side(self._metadata, tenant, revised)
 
     async def drop(self, tenant: str, collection: StoredCollection) -> None:
-        """Delete one incarnation; see `VectorStore.drop`."""
+        """Delete one incarnation, with both of its sides; see `VectorStore.drop`."""
         alias = alias_name(collection.spec.id)
+        sides = [each.storage for each in (collection.other, collection) if each is not None]
         async with self._metadata.naming:
             answer = await self._metadata.describe(tenant, alias)
-            published = answer is not None and answer.collection_name == collection.storage
-            if published:
+            published = answer is not None and answer.collection_name in sides
+            if answer is not None and published:
                 await self._check_no_aliases(tenant, collection.spec.id)
+                await self.unname_target(tenant, collection)
                 await self._metadata.drop_alias(tenant, alias)
                 try:
                     await self._check_no_aliases(tenant, collection.spec.id)
                 except CollectionNotReadyError:  # another process was faster
-                    await self._metadata.create_alias(tenant, alias, collection.storage)
+                    await self._metadata.create_alias(tenant, alias, str(answer.collection_name))
                     raise
-        await self._metadata.drop(tenant, collection.storage)
+        for each in sides:
+            await self._metadata.drop(tenant, each)
         if published:
             await self._drop_revisions(tenant, collection.spec.id)
+
+    async def unname_target(self, tenant: str, collection: StoredCollection) -> None:
+        """Drop a migration's name for the other side, unless it is another's; hold `naming`."""
+        migration = collection.settings.migration
+        if migration is None:
+            return
+        alias = alias_name(migration.target_id)
+        answer = await self._metadata.describe(tenant, alias)
+        if answer is not None and answer.collection_name == migration.target:
+            await self._metadata.drop_alias(tenant, alias)
 
     async def _check_no_aliases(self, tenant: str, collection_id: str) -> None:
         """Raise `CollectionNotReadyError` where aliases stand for a collection."""
@@ -230,12 +272,22 @@ class Publishing:
             name = parse_physical(storage)
             if name is None:
                 continue
-            answer = await self._metadata.describe(tenant, alias_name(name.collection_id))
-            if answer is not None and answer.collection_name == storage:
+            if storage in await self._in_use(tenant, name.collection_id):
                 await self.load(tenant, storage)
             elif name.number < oldest:
-                _logger.warning("dropping %s: it was never published", storage)
+                _logger.warning("dropping %s: it is not published", storage)
+                await self._aliases.follow(tenant, name.collection_id)
                 await self._metadata.drop(tenant, storage)
+
+    async def _in_use(self, tenant: str, collection_id: str) -> set[str]:
+        """Return the sides of a collection; none if it is not published."""
+        try:
+            collection = await self.resolve(tenant, collection_id)
+        except NotFoundError:
+            return set()
+        migration = collection.settings.migration
+        sides = {migration.source, migration.target} if migration is not None else set()
+        return sides | {collection.storage}
 
     async def _ensure_database(self, tenant: str) -> None:
         name = database_name(tenant)
@@ -250,7 +302,7 @@ class Publishing:
             except MilvusFailure as failure:
                 _logger.info("another creator was faster: %s", failure)
 
-    async def _build(
+    async def _create(
         self,
         tenant: str,
         spec: CollectionSpec,
@@ -281,7 +333,7 @@ class Publishing:
             if not await self._metadata.create_alias(tenant, alias_name(collection_id), storage):
                 raise _taken(collection_id)
 
-    async def _abandon(self, tenant: str, storage: str) -> None:
+    async def abandon(self, tenant: str, storage: str) -> None:
         """Drop what was built in vain; if that fails as well, `tidy` will."""
         try:
             await self._metadata.drop(tenant, storage)

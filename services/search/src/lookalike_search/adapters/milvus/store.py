@@ -6,8 +6,8 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
@@ -32,6 +32,7 @@ from lookalike_search.adapters.milvus.failures import MilvusFailure, unavailable
 from lookalike_search.adapters.milvus.housekeeping import Housekeeping
 from lookalike_search.adapters.milvus.keywords import Keywords, Lookup
 from lookalike_search.adapters.milvus.metadata import Metadata
+from lookalike_search.adapters.milvus.migrating import Migrating
 from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE
 from lookalike_search.adapters.milvus.publishing import Publishing
 from lookalike_search.adapters.milvus.rows import (
@@ -122,6 +123,7 @@ class MilvusStore:
         self._metadata = Metadata(self._connection)
         self._aliases = Aliases(self._metadata)
         self._publishing = Publishing(self._connection, self._metadata, self._aliases)
+        self._migrating = Migrating(self._metadata, self._publishing, self._aliases)
         self._writers = Writers(self._flush)
         self._coalescer = Coalescer(
             Searches(self._read).run,
@@ -226,17 +228,54 @@ class MilvusStore:
         """See `VectorStore`."""
         return await self._aliases.list(tenant)
 
-    def exclusive(
-        self, tenant: str, collection: StoredCollection
-    ) -> AbstractAsyncContextManager[None]:
+    @_translated
+    async def start_migration(
+        self, tenant: str, collection: StoredCollection, spec: CollectionSpec, target_id: str
+    ) -> StoredCollection:
         """See `VectorStore`."""
-        return self._writers.exclusive((tenant, collection.storage))
+        dialect = self._known_dialect()
+        return await self._migrating.start(tenant, collection, spec, target_id, dialect)
+
+    @_translated
+    async def turn_migration(self, tenant: str, collection: StoredCollection) -> StoredCollection:
+        """See `VectorStore`."""
+        return await self._migrating.turn(tenant, collection)
+
+    @_translated
+    async def end_migration(self, tenant: str, collection: StoredCollection) -> StoredCollection:
+        """See `VectorStore`."""
+        return await self._migrating.end(tenant, collection)
+
+    @asynccontextmanager
+    async def exclusive(self, tenant: str, collection: StoredCollection) -> AsyncIterator[None]:
+        """See `VectorStore`."""
+        sides = {each.storage for each in (collection, collection.other) if each is not None}
+        async with AsyncExitStack() as stack:
+            for storage in sorted(sides):  # the same order for all, or they wait for each other
+                await stack.enter_async_context(self._writers.exclusive((tenant, storage)))
+            yield
 
     @_translated
     async def upsert(
-        self, tenant: str, collection: StoredCollection, records: Sequence[EntityRecord]
+        self,
+        tenant: str,
+        collection: StoredCollection,
+        records: Sequence[EntityRecord],
+        *,
+        mirrored: Sequence[EntityRecord] = (),
     ) -> int:
         """See `VectorStore`."""
+        position = 0
+        if collection.other is not None and not collection.is_shadow:
+            there = {each.id for each in mirrored}
+            gaps = [each.id for each in records if each.id not in there]
+            await self._delete_rows(tenant, collection.other, gaps)
+            position = await self._upsert_rows(tenant, collection.other, mirrored)
+        return max(position, await self._upsert_rows(tenant, collection, records))
+
+    async def _upsert_rows(
+        self, tenant: str, collection: StoredCollection, records: Sequence[EntityRecord]
+    ) -> int:
         position = 0
         for request in await _off_loop(
             len(records), _upsert_requests, collection, self._columns(collection), records
@@ -317,6 +356,14 @@ class MilvusStore:
     @_translated
     async def delete(self, tenant: str, collection: StoredCollection, ids: Sequence[str]) -> int:
         """See `VectorStore`."""
+        position = 0
+        if collection.other is not None and not collection.is_shadow:
+            position = await self._delete_rows(tenant, collection.other, ids)
+        return max(position, await self._delete_rows(tenant, collection, ids))
+
+    async def _delete_rows(
+        self, tenant: str, collection: StoredCollection, ids: Sequence[str]
+    ) -> int:
         position = 0
         for some in portions(ids, _IDS_AT_ONCE):
             request = milvus_pb2.DeleteRequest(
