@@ -281,7 +281,7 @@ COLLECTIONS: Final = [
     Row(
         "CollectionService.ListCollections",
         "all",
-        collection_service_pb2.ListCollectionsRequest(),
+        collection_service_pb2.ListCollectionsRequest(page_size=1000),
         Answers(lambda reply: {PHOTOS, TEXTS, PLAIN} <= {each.name for each in reply.collections}),
     ),
     Row(
