@@ -221,6 +221,32 @@ class SearchMachine(RuleBasedStateMachine):
             self._run(call)
             del self.library.shelves[name]
 
+    @rule(alias=names, pick=picks)
+    def set_alias(self, alias: str, pick: int) -> None:
+        target, shelf = self._pick(pick)
+        request = collection_service_pb2.SetAliasRequest(
+            alias=collection_pb2.Alias(name=f"aliases/{alias}", collection=f"collections/{target}")
+        )
+        call = self._client.collections.SetAlias(request)
+        if alias in self.library.shelves:
+            assert self._refused(call) in {"RESOURCE_EXISTS", "RESOURCE_NOT_FOUND"}
+        elif shelf is None:
+            assert self._refused(call) == "RESOURCE_NOT_FOUND"
+        else:
+            real = self.library.aliases.get(target, target)
+            assert self._run(call).collection == f"collections/{real}"
+            self.library.aliases[alias] = real
+
+    @rule(alias=names)
+    def delete_alias(self, alias: str) -> None:
+        request = collection_service_pb2.DeleteAliasRequest(name=f"aliases/{alias}")
+        call = self._client.collections.DeleteAlias(request)
+        if alias in self.library.aliases:
+            self._run(call)
+            del self.library.aliases[alias]
+        else:
+            assert self._refused(call) == "RESOURCE_NOT_FOUND"
+
     # --- entities --------------------------------------------------------------------------
 
     @rule(pick=picks, batch=st.lists(st.tuples(keys, things), min_size=1, max_size=8))
@@ -384,8 +410,17 @@ class SearchMachine(RuleBasedStateMachine):
     def everything_is_there_once(self) -> None:
         if not hasattr(self, "library"):
             return
-        for name, shelf in self.library.shelves.items():
+        for name in self.library.names():
+            shelf = self.library.find(name)
+            assert shelf is not None
             assert self._run(self._listed(name, None, 1000)) == sorted(shelf.things)
+        aliases = self._run(
+            self._client.collections.ListAliases(collection_service_pb2.ListAliasesRequest())
+        ).aliases
+        assert {each.name: each.collection for each in aliases} == {
+            f"aliases/{alias}": f"collections/{target}"
+            for alias, target in self.library.aliases.items()
+        }
 
     def teardown(self) -> None:
         self._run(self._clear())
@@ -430,6 +465,10 @@ class SearchMachine(RuleBasedStateMachine):
                 return found
 
     async def _clear(self) -> None:
+        for alias in self.library.aliases:
+            await self._client.collections.DeleteAlias(
+                collection_service_pb2.DeleteAliasRequest(name=f"aliases/{alias}")
+            )
         reply = await self._client.collections.ListCollections(
             collection_service_pb2.ListCollectionsRequest()
         )
