@@ -521,7 +521,7 @@ def test_any_calls_in_any_order(tmp_path: Path) -> None:
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=EXAMPLES or 12,
+                    max_examples=EXAMPLES or 20,
                     stateful_step_count=40,
                     derandomize=not EXAMPLES,
                     database=None,
