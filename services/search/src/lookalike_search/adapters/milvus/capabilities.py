@@ -32,6 +32,8 @@ class Dialect:
     patient: bool
     """Whether a search costs much the same with any number of vectors, so that waiting for more
     pays; measured in `docs/performance.md`."""
+    native_words: bool
+    """Whether its own BM25 ranks well; words are weighed by us where not: see `word_columns`."""
     flush_rows: int | None
     """Unflushed rows that make reads slow; None where the server looks after that itself."""
     flush_idle: timedelta = _FLUSH_IDLE
@@ -66,6 +68,7 @@ def dialect_of(version: str) -> Dialect:
             native_bits=False,
             compares_squares_apart=True,
             patient=True,
+            native_words=False,
             flush_rows=_FLUSH_ROWS,
         )
     server = _SERVER.fullmatch(version)
@@ -86,5 +89,6 @@ def dialect_of(version: str) -> Dialect:
         native_bits=True,
         compares_squares_apart=False,
         patient=False,
+        native_words=True,
         flush_rows=None,
     )

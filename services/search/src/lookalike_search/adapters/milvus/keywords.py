@@ -1,9 +1,7 @@
-r"""Keyword queries: Milvus tells words apart and scores them by BM25.
+"""Keyword queries, alike ones in one request.
 
-Lite has three ways of its own. Its scores are negative. It knows how rare a word is within one
-segment only, so a row that was just written is scored by the few that were written with it, until
-segments are merged. And words are told apart by `\w+` and lower case alone: accents count, endings
-count.
+Where words are weighed by us (`word_columns`), a query first asks how rare its words are
+(`word_counts`).
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ from typing import Final
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
+from lookalike_search.adapters.milvus.bm25 import Packed, pack_sparse, words_of
 from lookalike_search.adapters.milvus.coalescing import Coalescer
-from lookalike_search.adapters.milvus.schema import keyword_column
 from lookalike_search.adapters.milvus.searches import (
     Read,
     most_together,
@@ -24,22 +22,12 @@ from lookalike_search.adapters.milvus.searches import (
     search_request,
 )
 from lookalike_search.adapters.milvus.vector_columns import VectorColumn
+from lookalike_search.adapters.milvus.word_columns import WordColumn
+from lookalike_search.adapters.milvus.word_counts import Place, WordCounts
 from lookalike_search.model import Neighbor, Projection
 from lookalike_search.store import Freshness
 
 _WORD: Final = re.compile(r"\w")
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What is looked up."""
-
-    text: str
-
-    @property
-    def nbytes(self) -> int:
-        """What it adds to a request."""
-        return len(self.text.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +36,8 @@ class Lookup:
 
     tenant: str
     storage: str
-    attribute: str
+    words: WordColumn
+    """What is searched."""
     expression: str
     limit: int
     projection: Projection
@@ -63,10 +52,11 @@ class Lookup:
 
 
 class Keywords:
-    """Runs keyword queries, alike ones in one request."""
+    """Runs keyword queries."""
 
     def __init__(self, read: Read, patient: Callable[[], bool]) -> None:
         self._read = read
+        self._counts = WordCounts(read)
         self._coalescer = Coalescer(
             self._run, parallel=1, most=lambda lookup: lookup.most_together, patient=patient
         )
@@ -75,29 +65,36 @@ class Keywords:
         """Return the best matches of any of the words; nothing matches none."""
         if not _WORD.search(words):
             return []
-        return await self._coalescer.search(lookup, Words(words))
+        if lookup.words.native:
+            return await self._coalescer.search(lookup, Packed(words.encode()))
+        place = Place(lookup.tenant, lookup.storage, lookup.words.name)
+        weights = await self._counts.weigh(place, words_of(words))
+        return await self._coalescer.search(lookup, pack_sparse(weights))
 
     async def close(self) -> None:
         """Cancel what runs."""
         await self._coalescer.close()
+        await self._counts.close()
 
-    async def _run(self, lookup: Lookup, words: Sequence[Words]) -> list[list[Neighbor]]:
-        request = _request(lookup, words)
+    async def _run(self, lookup: Lookup, questions: Sequence[Packed]) -> list[list[Neighbor]]:
+        request = _request(lookup, questions)
         answer = await self._read(lookup.tenant, lookup.storage, "Search", request)
         scores = answer.results.scores
+        # Lite's own BM25 is negative.
         return await read_answers(
             lookup, answer.results, lambda _, hits: [(abs(each), None) for each in scores[hits]]
         )
 
 
-def _request(lookup: Lookup, words: Sequence[Words]) -> milvus_pb2.SearchRequest:
+def _request(lookup: Lookup, questions: Sequence[Packed]) -> milvus_pb2.SearchRequest:
+    words = lookup.words
     placeholder = common_pb2.PlaceholderValue(
-        tag="$0", type=common_pb2.VarChar, values=[each.text.encode() for each in words]
+        tag="$0", type=words.placeholder_type, values=[each.data for each in questions]
     )
     params = {
-        "anns_field": keyword_column(lookup.attribute),
+        "anns_field": words.name,
         "topk": lookup.limit,
-        "metric_type": "BM25",
+        "metric_type": words.metric_name,
         "round_decimal": -1,
         "params": {},
     }

@@ -63,6 +63,7 @@ from lookalike_search.adapters.milvus.schema import (
 )
 from lookalike_search.adapters.milvus.sides import shadow_of, with_other_side
 from lookalike_search.adapters.milvus.vector_columns import VectorColumn, columns_of
+from lookalike_search.adapters.milvus.word_columns import WordColumn, word_columns_of
 from lookalike_search.catalog import COLLECTION
 from lookalike_search.concurrency import together
 from lookalike_search.model import CollectionSettings, CollectionSpec, StoredCollection
@@ -112,9 +113,10 @@ class Publishing:
     ) -> str:
         """Build a physical collection with its indexes, loaded but unpublished."""
         columns = columns_of(spec, native_bits=dialect.native_bits)
-        storage = await self._create(tenant, spec, settings, columns)
+        words = word_columns_of(spec, native=dialect.native_words)
+        storage = await self._create(tenant, spec, settings, columns, words)
         try:
-            indexes = column_indexes(spec, columns, dialect.automatic_index)
+            indexes = column_indexes(spec, columns, dialect.automatic_index, words)
             for column, params in indexes.items():
                 await self._create_index(tenant, storage, column, params)
             await self.load(tenant, storage)
@@ -308,13 +310,14 @@ class Publishing:
         spec: CollectionSpec,
         settings: CollectionSettings,
         columns: Sequence[VectorColumn],
+        words: Sequence[WordColumn],
     ) -> str:
         """Create a physical collection under a number of its own and return its name."""
         properties = {FACTS_KEY: encode_facts(spec, settings)}
         number = time.time_ns() // 1000
         for attempt in range(ATTEMPTS):
             storage = physical_name(spec.id, number + attempt)
-            schema = entity_schema(storage, spec, columns)
+            schema = entity_schema(storage, spec, columns, words)
             if await self._metadata.create(tenant, storage, schema, properties):
                 return storage
         raise BackendUnavailableError("the collection could not be stored")

@@ -16,12 +16,12 @@ from lookalike_search.adapters.milvus.schema import (
     ID,
     ITEM,
     SYSTEM,
-    TEXT,
     WRITTEN,
     has_times,
     typed_attributes,
 )
 from lookalike_search.adapters.milvus.vector_columns import VectorColumn, vector_column
+from lookalike_search.adapters.milvus.word_columns import TEXT, WordColumn
 from lookalike_search.attributes import canonical_json, format_timestamp
 from lookalike_search.filters import column_name
 from lookalike_search.model import (
@@ -39,14 +39,16 @@ _ROW_OVERHEAD: Final = 256
 
 
 def split_by_size(
-    vectors: Sequence[VectorColumn], records: Sequence[EntityRecord]
+    vectors: Sequence[VectorColumn],
+    records: Sequence[EntityRecord],
+    words: Sequence[WordColumn] = (),
 ) -> Iterator[list[EntityRecord]]:
     """Yield the records in batches of at most `MAX_BATCH_BYTES`; a larger one comes alone."""
     overhead = _ROW_OVERHEAD + sum(each.row_bytes for each in vectors)
     batch: list[EntityRecord] = []
     total = 0
     for record in records:
-        size = overhead + _size(record)
+        size = overhead + _size(record) + sum(each.row_bytes(record) for each in words)
         if batch and total + size > MAX_BATCH_BYTES:
             yield batch
             batch, total = [], 0
@@ -57,7 +59,10 @@ def split_by_size(
 
 
 def to_columns(
-    spec: CollectionSpec, vectors: Sequence[VectorColumn], records: Sequence[EntityRecord]
+    spec: CollectionSpec,
+    vectors: Sequence[VectorColumn],
+    records: Sequence[EntityRecord],
+    words: Sequence[WordColumn] = (),
 ) -> list[schema_pb2.FieldData]:
     """Return the columns of whole entities."""
     return [
@@ -74,6 +79,7 @@ def to_columns(
             for column in vectors
             for data in column.pack([each.vectors[column.field] for each in records])
         ),
+        *(data for column in words for data in column.pack(records)),
     ]
 
 

@@ -10,7 +10,7 @@
 | `written` | when it was last written, in milliseconds since 1970 |
 | `v_<name>` | a vector field; see `vector_columns` for bits |
 | `n_<name>` | how many bits of a vector are set, where that is needed |
-| `k_<name>` | the words of a full-text attribute, or of `text`; Milvus makes it by BM25 |
+| `k_<name>` | the words of a full-text attribute, or of `text`: `word_columns` |
 
 There is no dynamic field: what a caller writes never becomes a column.
 """
@@ -18,12 +18,13 @@ There is no dynamic field: what a caller writes never becomes a column.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pymilvus.grpc_gen import common_pb2, schema_pb2
 
 from lookalike_search.adapters.milvus.vector_columns import VectorColumn
+from lookalike_search.adapters.milvus.word_columns import TEXT, WordColumn
 from lookalike_search.filters import column_name
 from lookalike_search.model import (
     AttributeSpec,
@@ -31,14 +32,12 @@ from lookalike_search.model import (
     CollectionSpec,
     IndexSpec,
     IndexType,
-    KeywordIndex,
     VectorKind,
 )
 
 ID: Final = "id"
 ITEM: Final = "item"
 HASH: Final = "hash"
-TEXT: Final = "text"
 SYSTEM: Final = "sys"
 ATTRIBUTES: Final = "attrs"
 WRITTEN: Final = "written"
@@ -60,39 +59,33 @@ COLUMN_TYPES: Final[Mapping[AttributeType, int]] = {
 _HNSW: Final[Mapping[str, float]] = {"M": 16, "efConstruction": 200}
 
 
-_BM25: Final[Mapping[str, object]] = {
-    "index_type": "SPARSE_INVERTED_INDEX",
-    "metric_type": "BM25",
-    "params": {"bm25_k1": 1.2, "bm25_b": 0.75},
-}
-"""How words are indexed; said in full, because the defaults of backends differ."""
-
-
-def keyword_column(attribute: str) -> str:
-    """Return the name of the column with the words of an attribute, or with "" of the text."""
-    return f"k_{attribute or TEXT}"
-
-
 def typed_attributes(spec: CollectionSpec) -> list[AttributeSpec]:
     """Return the attributes that have a column of their own."""
     return [each for each in spec.attributes if each.has_column and each.type in COLUMN_TYPES]
 
 
-def entity_schema(name: str, spec: CollectionSpec, vectors: Iterable[VectorColumn]) -> bytes:
+def entity_schema(
+    name: str,
+    spec: CollectionSpec,
+    vectors: Iterable[VectorColumn],
+    words: Sequence[WordColumn] = (),
+) -> bytes:
     """Return the serialized schema of a physical collection."""
+    native = [each for each in words if each.native]
+    analyzers = {each.source: each.index.analyzer for each in native}
     fields = [
         _varchar(ID, _ID_BYTES, primary=True),
         _varchar(ITEM, _ITEM_BYTES),
         _varchar(HASH, _HASH_BYTES),
-        _varchar(TEXT, _TEXT_BYTES, analyzer=spec.text_analyzer),
+        _varchar(TEXT, _TEXT_BYTES, analyzer=analyzers.get(TEXT, "")),
         schema_pb2.FieldSchema(name=SYSTEM, data_type=schema_pb2.JSON),
         schema_pb2.FieldSchema(name=ATTRIBUTES, data_type=schema_pb2.JSON),
         *(_times(spec)),
-        *(_typed(each) for each in typed_attributes(spec)),
+        *(_typed(each, analyzers) for each in typed_attributes(spec)),
         *(schema for each in vectors for schema in each.schemas()),
-        *(_words(each) for each in spec.keyword_indexes),
+        *(each.schema() for each in words),
     ]
-    return _schema(name, fields, [_bm25(each) for each in spec.keyword_indexes])
+    return _schema(name, fields, [each.function() for each in native])
 
 
 def revision_schema(name: str) -> bytes:
@@ -112,7 +105,10 @@ def key_values(pairs: Mapping[str, object]) -> list[common_pb2.KeyValuePair]:
 
 
 def column_indexes(
-    spec: CollectionSpec, columns: Iterable[VectorColumn], automatic: IndexType
+    spec: CollectionSpec,
+    columns: Iterable[VectorColumn],
+    automatic: IndexType,
+    words: Iterable[WordColumn] = (),
 ) -> dict[str, Mapping[str, object]]:
     """Return how each column is indexed that has to be, in Milvus's words.
 
@@ -126,7 +122,7 @@ def column_indexes(
         )
         for field, column in zip(spec.vector_fields, columns, strict=True)
     }
-    return vectors | {keyword_column(each.attribute): _BM25 for each in spec.keyword_indexes}
+    return vectors | {each.name: each.index_params() for each in words}
 
 
 def index_params(
@@ -187,30 +183,11 @@ def _times(spec: CollectionSpec) -> list[schema_pb2.FieldSchema]:
     return [column] if has_times(spec) else []
 
 
-def _words(index: KeywordIndex) -> schema_pb2.FieldSchema:
-    return schema_pb2.FieldSchema(
-        name=keyword_column(index.attribute),
-        data_type=schema_pb2.SparseFloatVector,
-        is_function_output=True,
-    )
-
-
-def _bm25(index: KeywordIndex) -> schema_pb2.FunctionSchema:
-    """Return the function that makes a column of words from that of the text."""
-    output = keyword_column(index.attribute)
-    return schema_pb2.FunctionSchema(
-        name=f"bm25_{output}",
-        type=schema_pb2.BM25,
-        input_field_names=[column_name(index.attribute) if index.attribute else TEXT],
-        output_field_names=[output],
-    )
-
-
-def _typed(attribute: AttributeSpec) -> schema_pb2.FieldSchema:
-    kind = COLUMN_TYPES[attribute.type]
+def _typed(attribute: AttributeSpec, analyzers: Mapping[str, str]) -> schema_pb2.FieldSchema:
+    kind, name = COLUMN_TYPES[attribute.type], column_name(attribute.name)
     if kind == schema_pb2.VarChar:
-        return _varchar(column_name(attribute.name), _TEXT_BYTES, analyzer=attribute.analyzer)
-    return schema_pb2.FieldSchema(name=column_name(attribute.name), data_type=kind)
+        return _varchar(name, _TEXT_BYTES, analyzer=analyzers.get(name, ""))
+    return schema_pb2.FieldSchema(name=name, data_type=kind)
 
 
 def _whole(value: float) -> float:

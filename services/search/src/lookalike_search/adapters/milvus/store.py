@@ -55,6 +55,7 @@ from lookalike_search.adapters.milvus.vector_columns import (
     column_of,
     columns_of,
 )
+from lookalike_search.adapters.milvus.word_columns import WordColumn, word_columns_of
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.filters import CheckedExpression, quote
 from lookalike_search.model import (
@@ -278,7 +279,12 @@ class MilvusStore:
     ) -> int:
         position = 0
         for request in await _off_loop(
-            len(records), _upsert_requests, collection, self._columns(collection), records
+            len(records),
+            _upsert_requests,
+            collection,
+            self._columns(collection),
+            self._word_columns(collection),
+            records,
         ):
             rows = request.num_rows
             answer = await self._write(tenant, collection, "Upsert", request, rows=rows)
@@ -446,10 +452,16 @@ class MilvusStore:
         freshness: Freshness,
     ) -> list[Neighbor]:
         """See `VectorStore`."""
+        found = (
+            each for each in self._word_columns(collection) if each.index.attribute == attribute
+        )
+        column = next(found, None)
+        if column is None:
+            raise ValueError(f"no words of {attribute or 'the text'} are indexed")
         lookup = Lookup(
             tenant=tenant,
             storage=collection.storage,
-            attribute=attribute,
+            words=column,
             expression=matching(where, collection, self._clock()),
             limit=limit,
             projection=projection,
@@ -518,6 +530,9 @@ class MilvusStore:
     def _columns(self, collection: StoredCollection) -> tuple[VectorColumn, ...]:
         return columns_of(collection.spec, native_bits=self._known_dialect().native_bits)
 
+    def _word_columns(self, collection: StoredCollection) -> tuple[WordColumn, ...]:
+        return word_columns_of(collection.spec, native=self._known_dialect().native_words)
+
     def _tell(self, available: bool) -> None:
         for each in self._listeners:
             each(available)
@@ -541,16 +556,19 @@ async def _off_loop(
 
 
 def _upsert_requests(
-    collection: StoredCollection, vectors: Sequence[VectorColumn], records: Sequence[EntityRecord]
+    collection: StoredCollection,
+    vectors: Sequence[VectorColumn],
+    words: Sequence[WordColumn],
+    records: Sequence[EntityRecord],
 ) -> list[milvus_pb2.UpsertRequest]:
     """Return as many writes as the records' size needs."""
     return [
         milvus_pb2.UpsertRequest(
             collection_name=collection.storage,
-            fields_data=to_columns(collection.spec, vectors, batch),
+            fields_data=to_columns(collection.spec, vectors, batch, words),
             num_rows=len(batch),
         )
-        for batch in split_by_size(vectors, records)
+        for batch in split_by_size(vectors, records, words)
     ]
 
 
