@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import mode
 
 import numpy as np
@@ -114,3 +114,23 @@ def test_what_is_known_fades() -> None:
     for _ in range(3):
         returns.note_answers(4, started=now - FIXED, now=now)
     assert returns.patience(now) == 0.0
+
+
+class _Early(VirtualLoop):
+    """A loop that calls a little early, as those may whose clock is coarse."""
+
+    def call_later(  # type: ignore[override]  # its own type has more than is needed here
+        self, delay: float, callback: Callable[..., object], *args: object
+    ) -> asyncio.TimerHandle:
+        return super().call_later(0.9 * delay, callback, *args)
+
+
+def test_a_timer_that_comes_early_is_the_end_of_waiting() -> None:
+    callers = Callers(8, away=0.005)
+
+    async def main() -> None:
+        await asyncio.gather(*(callers.call(number, 20 + number) for number in range(8)))
+
+    with asyncio.Runner(loop_factory=_Early) as runner:
+        runner.run(main())  # else everybody waits, and nothing will ever happen
+    assert len(callers.waits) == sum(range(20, 28))

@@ -130,7 +130,7 @@ class Coalescer(Generic[Key, Question, Answer]):
         if patience > 0:
             if lane.timer is None:
                 loop = asyncio.get_running_loop()
-                lane.timer = loop.call_later(patience, self._start, key, lane)
+                lane.timer = loop.call_later(patience, self._lose_patience, key, lane)
             return
         if lane.timer is not None:
             lane.timer.cancel()
@@ -140,6 +140,12 @@ class Coalescer(Generic[Key, Question, Answer]):
             self._send(key, lane, batch)
         elif not lane.running:
             self._leave(key, lane)
+
+    def _lose_patience(self, key: Key, lane: _Lane[Question, Answer]) -> None:
+        """Send off what waits; loops may call a little early, so time is not asked again."""
+        lane.timer = None
+        lane.returns.give_up()
+        self._start(key, lane)
 
     def _patience(self, lane: _Lane[Question, Answer], most: int) -> float:
         if not lane.waiting or len(lane.waiting) >= most or not self._patient():

@@ -29,6 +29,7 @@ class Returns:
         self._answered_at = 0.0
         self._share = 0.0
         self._request = 0.0
+        self._given_up = False
 
     @property
     def window(self) -> float:
@@ -48,15 +49,20 @@ class Returns:
         known = self._request or now - started
         self._request = known + _SMOOTHING * (now - started - known)
         self._answered, self._returned, self._answered_at = count, 0, now
+        self._given_up = False
 
     def note_arrival(self, now: float) -> None:
         """Learn that a search has arrived."""
         if self._answered and now - self._answered_at <= self.window:
             self._returned += 1
 
+    def give_up(self) -> None:
+        """Wait for none of those who were answered last."""
+        self._given_up = True
+
     def patience(self, now: float) -> float:
         """Return for how long to wait for more; 0 when all are back or not to be waited for."""
         missing = self._returned < round(self._share * self._answered)
-        if self._share < _ENOUGH or not missing:
+        if self._given_up or self._share < _ENOUGH or not missing:
             return 0.0
         return max(0.0, self._answered_at + self.window - now)
