@@ -19,13 +19,18 @@ from lookalike.ingest.v1 import ingest_service_pb2, job_pb2
 from lookalike.search.v1 import collection_pb2, entity_service_pb2
 from lookalike.type.v1 import content_pb2
 from lookalike_common.channels import open_channel
-from lookalike_common.testing import assert_eventually, loopback, running
+from lookalike_common.testing import assert_eventually, free_port, loopback, running
 from lookalike_encoder import app as encoder_app
 from lookalike_encoder.settings import DeviceSettings, EncoderServerSettings, EncoderSettings
 from lookalike_ingest import app as ingest_app
 from lookalike_ingest.settings import AssetSettings, IngestServerSettings, IngestSettings
 from lookalike_search import app as search_app
-from lookalike_search.settings import MilvusSettings, SearchServerSettings, SearchSettings
+from lookalike_search.settings import (
+    AssetsSettings,
+    MilvusSettings,
+    SearchServerSettings,
+    SearchSettings,
+)
 from tests.contract.rpc_tables import asset, collections, encoder, entities, ingest, search
 from tests.contract.rpc_tables.rows import Request, World
 from tests.support.rpc_caller import RpcCaller
@@ -103,6 +108,7 @@ async def running_suite(folder: Path, models: Path, milvus_uri: str) -> AsyncIte
             )
         )
         await assert_eventually(encoder_server.health.is_serving, 60)
+        ingest_port = free_port()
         search_server = await stack.enter_async_context(
             running(
                 search_app.build(
@@ -110,6 +116,7 @@ async def running_suite(folder: Path, models: Path, milvus_uri: str) -> AsyncIte
                         server=SearchServerSettings(**_AT_ONCE),
                         milvus=MilvusSettings(uri=milvus_uri),
                         encoder=loopback(encoder_server.port),
+                        assets=AssetsSettings(address=f"127.0.0.1:{ingest_port}"),
                     )
                 )
             )
@@ -118,7 +125,7 @@ async def running_suite(folder: Path, models: Path, milvus_uri: str) -> AsyncIte
             running(
                 ingest_app.build(
                     IngestSettings(
-                        server=IngestServerSettings(**_AT_ONCE),
+                        server=IngestServerSettings(**{**_AT_ONCE, "port": ingest_port}),
                         data_dir=folder / "data",
                         roots=(root,),
                         encoder=loopback(encoder_server.port),
@@ -203,7 +210,7 @@ class _Preparation:
         assert all(each.HasField("entity") for each in reply.results), reply
 
     async def _describe(self) -> World:
-        for data in (asset.KEPT, asset.DOOMED):
+        for data in (asset.KEPT, asset.DOOMED, asset.PLAIN_BYTES):
             await self._upload(data, data)
         upload = await self._upload(asset.BEGUN, asset.BEGUN[:4])
         lying = await self._ask(

@@ -22,6 +22,8 @@ KEPT: Final = photo(100)
 """Uploaded before the first row."""
 DOOMED: Final = photo(101)
 """Uploaded before the first row, for the row that deletes."""
+PLAIN_BYTES: Final = b"neither a picture nor a sound"
+"""Uploaded before the first row, for a search that cannot use it."""
 BEGUN: Final = b"0123456789"
 """Of this the first four bytes were uploaded."""
 LIE: Final = b"other bytes"

@@ -7,6 +7,7 @@ from typing import Any, Final
 from lookalike.search.v1 import search_service_pb2 as pb
 from lookalike.type.v1 import content_pb2
 from lookalike_common.errors import Code
+from tests.contract.rpc_tables.asset import KEPT, NOWHERE, PLAIN_BYTES, asset
 from tests.contract.rpc_tables.collections import NAN, NONE, PHOTOS, PLAIN, TEXTS, WORDS
 from tests.contract.rpc_tables.encoder import IMAGE, TEXT, bomb, photo
 from tests.contract.rpc_tables.rows import (
@@ -69,6 +70,12 @@ FINDS: Final = [
     Row(SEARCH, "by vector", FIRST_PAGE, _hits("e0", "e1")),
     Row(SEARCH, "the second page", next_page, _hits("e2", "e3")),
     Row(SEARCH, "by text", search(TEXTS, by_text("a kitten")), _hits("cat", "car")),
+    Row(
+        SEARCH,
+        "by stored asset",
+        search(PHOTOS, Query(content=Content(asset=asset(KEPT)))),
+        Answers(lambda reply: reply.hits[0].entity.item == "1.jpg"),
+    ),
     _picture("by picture", photo(1), Answers(lambda reply: reply.hits[0].entity.item == "1.jpg")),
     _row("by stored entity", _hits("e1", "e2"), by_entity(PLAIN, "e0")),
     _row("filtered", _hits("e1", "e3"), filter='color = "red"'),
@@ -237,16 +244,31 @@ MISSING: Final = [
     ),
 ]
 
+ASSETS: Final = [
+    Row(
+        SEARCH,
+        "unknown asset",
+        search(PHOTOS, Query(content=Content(asset=NOWHERE))),
+        missing(NOWHERE),
+    ),
+    Row(
+        SEARCH,
+        "an asset that is no picture",
+        search(PHOTOS, Query(content=Content(asset=asset(PLAIN_BYTES)))),
+        invalid("queries[0].content.asset", "UNSUPPORTED_MEDIA"),
+    ),
+    _row(
+        "an asset without an encoder",
+        invalid("queries[0].content"),
+        Query(content=Content(asset=asset(KEPT))),
+    ),
+]
+
 LATER: Final = [
     _row(
         "a structure",
         later("queries[0].structure"),
         Query(structure=pb.StructureQuery(smiles="C")),
-    ),
-    _row(
-        "an asset",
-        later("queries[0].content.asset"),
-        Query(content=Content(asset=f"assets/{'a' * 64}")),
     ),
 ]
 
@@ -258,5 +280,6 @@ ROWS: Final = [
     *BAD_PAGES,
     *BAD_FILTERS,
     *MISSING,
+    *ASSETS,
     *LATER,
 ]

@@ -406,12 +406,6 @@ BAD: dict[str, tuple[search_service_pb2.Query, dict[str, Any], type[LookalikeErr
         UnimplementedError,
         "queries[0].structure",
     ),
-    "an asset": (
-        search_service_pb2.Query(content=content_pb2.Content(asset="assets/" + "a" * 64)),
-        {},
-        UnimplementedError,
-        "queries[0].content.asset",
-    ),
     "a broken filter": (by_vector(1, 0, 0), {"filter": "price <"}, InvalidFilterError, "filter"),
     "groups by a field that is none": (
         by_vector(1, 0, 0),

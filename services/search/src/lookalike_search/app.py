@@ -16,8 +16,10 @@ from lookalike.search.v1 import (
 from lookalike_common.channels import open_channel
 from lookalike_common.server import GrpcServer, Service
 from lookalike_common.validation import RequestValidator
+from lookalike_search.adapters.asset_client import AssetClient
 from lookalike_search.adapters.encoder_client import EncoderClient
 from lookalike_search.adapters.milvus import MilvusStore
+from lookalike_search.assets import ResolvingEncoder
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.aliases import Aliases
 from lookalike_search.commands.batches import BatchSearching
@@ -32,10 +34,10 @@ from lookalike_search.commands.streams import UpsertStreams
 from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
 from lookalike_search.encoding import EncoderPort
-from lookalike_search.limits import PUBLISHED
+from lookalike_search.limits import published
 from lookalike_search.query_cache import QueryCache, QueryCacheMetrics, RememberingEncoder
 from lookalike_search.rpc import collection, entity, search
-from lookalike_search.settings import SearchSettings, StreamSettings
+from lookalike_search.settings import AssetsSettings, SearchSettings, StreamSettings
 
 
 @asynccontextmanager
@@ -56,6 +58,7 @@ async def build(
             call_limit=settings.milvus.call_limit,
             sweep_interval=settings.milvus.sweep_interval,
         )
+        encoder = ResolvingEncoder(encoder, await _open_assets(settings.assets, stack))
         metrics = CollectorRegistry()
         if settings.query_cache.max_bytes:
             cache = QueryCache(settings.query_cache.max_bytes, QueryCacheMetrics(metrics))
@@ -67,6 +70,13 @@ async def build(
         await stack.enter_async_context(store)
         await store.wait_until_available(settings.milvus.start_limit)
         yield server
+
+
+async def _open_assets(settings: AssetsSettings, stack: AsyncExitStack) -> AssetClient | None:
+    if not settings.address:
+        return None
+    channel = await stack.enter_async_context(open_channel(settings))
+    return AssetClient(channel, limit=settings.deadline, max_bytes=settings.max_bytes)
 
 
 def _make_services(
@@ -139,7 +149,7 @@ def _make_server(
         server_name="search",
         services=services,
         features=lambda: [store.backend] if store.backend else [],
-        limits=PUBLISHED,
+        limits=published(settings),
         backend=lambda: store.backend,
         registry=metrics,
     )

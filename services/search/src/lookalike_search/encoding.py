@@ -40,7 +40,9 @@ class Content:
         """Return the SHA-256 of everything that decides about the vector."""
         total = hashlib.sha256()
         shape = ",".join(f"{key}={value}" for key, value in sorted(self.shape.items()))
-        for part in (self.kind.encode(), shape.encode(), self.data):
+        # What an asset is read as may depend on what the caller says it is.
+        said = self.media_type if self.kind is ContentKind.ASSET else ""
+        for part in (self.kind.encode(), (shape or said).encode(), self.data):
             total.update(len(part).to_bytes(8, "big") + part)
         return total.digest()
 

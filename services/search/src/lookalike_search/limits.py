@@ -10,9 +10,10 @@ from lookalike_search.commands.collections import MAX_FILTERABLE
 from lookalike_search.filters import MAX_BYTES, MAX_NESTING, MAX_TERMS
 from lookalike_search.interests import MAX_INTERESTS
 from lookalike_search.queries import MAX_CANDIDATES, MAX_QUERIES, MAX_WINDOW
+from lookalike_search.settings import SearchSettings
 from lookalike_search.writing import MAX_ITEM_BYTES, MAX_TEXT_BYTES
 
-PUBLISHED: Final[Mapping[str, int]] = {
+_FIXED: Final[Mapping[str, int]] = {
     "max_attributes_bytes": MAX_ATTRIBUTES_BYTES,
     "max_batch_entities": 1000,  # as the protos say
     "max_batch_searches": 256,  # as the protos say
@@ -32,3 +33,8 @@ PUBLISHED: Final[Mapping[str, int]] = {
     "max_top_k": MAX_WINDOW,
     "max_window": MAX_WINDOW,
 }
+
+
+def published(settings: SearchSettings) -> Mapping[str, int]:
+    """Return all limits, by name."""
+    return {**_FIXED, "max_encoded_asset_bytes": settings.assets.max_bytes}

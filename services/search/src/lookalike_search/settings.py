@@ -51,6 +51,15 @@ class StreamSettings(Frozen):
     """The longest pause that a caller is asked for."""
 
 
+class AssetsSettings(TargetSettings):
+    """The service that keeps original bytes, for contents that name a stored asset."""
+
+    address: str = ""
+    """`host:port`, or any gRPC target; empty where there is none: such contents are refused."""
+    max_bytes: ByteSize = ByteSize(32 * 1024 * 1024)
+    """The largest asset that is read to be encoded."""
+
+
 class QueryCacheSettings(Frozen):
     """Vectors of contents that were searched for."""
 
@@ -69,6 +78,8 @@ class SearchSettings(ServiceSettings):
     """Where the vectors are."""
     encoder: TargetSettings = TargetSettings(address="127.0.0.1:50051")
     """The encoder service."""
+    assets: AssetsSettings = AssetsSettings()
+    """The service that keeps original bytes."""
     query_cache: QueryCacheSettings = QueryCacheSettings()
     """Vectors of contents that were searched for."""
     streams: StreamSettings = StreamSettings()

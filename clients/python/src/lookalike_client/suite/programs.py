@@ -97,7 +97,11 @@ def _settings(name: str, options: SuiteOptions) -> Mapping[str, str]:
     ingest = {"INGEST__ADDRESS": f"{HOST}:{ports.ingest}"}
     own: dict[str, dict[str, str]] = {
         "encoder": {"MODELS_DIR": str(options.models_dir)} if options.models_dir else {},
-        "search": {**encoder, "MILVUS__URI": f"http://{HOST}:{ports.milvus}"},
+        "search": {
+            **encoder,
+            "ASSETS__ADDRESS": f"{HOST}:{ports.ingest}",
+            "MILVUS__URI": f"http://{HOST}:{ports.milvus}",
+        },
         "ingest": {
             **encoder,
             **search,

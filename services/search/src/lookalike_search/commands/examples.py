@@ -16,6 +16,7 @@ from lookalike_common.errors import (
     InvalidArgumentError,
     LookalikeError,
     NotFoundError,
+    UnimplementedError,
 )
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.entities import ENTITY
@@ -230,7 +231,7 @@ def _example(
 
 def _placed(error: LookalikeError, at: str) -> LookalikeError:
     """Return the error at its place in the request, if it is about what the request says."""
-    about = isinstance(error, InvalidArgumentError | EncoderMismatchError)
+    about = isinstance(error, InvalidArgumentError | EncoderMismatchError | UnimplementedError)
     return error.at(at) if about else error
 
 

@@ -189,7 +189,7 @@ def _from_entity(message: entity_pb2.Entity, collection_id: str) -> EntityDraft:
     return EntityDraft(
         id=_own_id(message.name, collection_id, "name") if message.name else "",
         item=message.item,
-        asset=message.asset.removeprefix(_ASSET),
+        asset=(message.asset or message.content.asset).removeprefix(_ASSET),
         segment=from_segment(message.segment) if message.HasField("segment") else {},
         text=message.text,
         attributes=from_struct(message.attributes),

@@ -11,7 +11,7 @@ from google.protobuf.struct_pb2 import NullValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lookalike.type.v1 import content_pb2, segment_pb2
-from lookalike_common.errors import InvalidArgumentError, UnimplementedError
+from lookalike_common.errors import InvalidArgumentError
 from lookalike_search.encoding import Content, ContentKind
 from lookalike_search.model import JsonValue
 
@@ -59,10 +59,6 @@ def from_content(message: content_pb2.Content, field: str) -> Content:
     name = message.WhichOneof("data")
     if name is None:
         raise InvalidArgumentError("is empty", field=field)
-    if name == "asset":
-        raise UnimplementedError(
-            "stored assets cannot be encoded yet; send their bytes", field=f"{field}.asset"
-        )
     kind = ContentKind(name)
     shape: dict[str, int] = {}
     match kind:
