@@ -16,7 +16,7 @@ from pydantic import ByteSize
 from lookalike.asset.v1 import asset_service_pb2
 from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2
 from lookalike.ingest.v1 import ingest_service_pb2, job_pb2
-from lookalike.search.v1 import collection_pb2, entity_service_pb2
+from lookalike.search.v1 import collection_pb2, collection_service_pb2, entity_service_pb2
 from lookalike.type.v1 import content_pb2
 from lookalike_common.channels import open_channel
 from lookalike_common.testing import assert_eventually, free_port, loopback, running
@@ -187,11 +187,16 @@ class _Preparation:
             (collections.PLAIN, plain_field()),
             (collections.WRITTEN, plain_field()),
             (collections.DOOMED, plain_field()),
+            (collections.RELEASED, plain_field()),
         ):
             request = collections.create(
                 name.removeprefix("collections/"), field, attributes=ATTRIBUTES
             )
             await self._ask("CollectionService.CreateCollection", request)
+        await self._ask(
+            "CollectionService.ReleaseCollection",
+            collection_service_pb2.ReleaseCollectionRequest(name=collections.RELEASED),
+        )
         for alias in (collections.KEPT_ALIAS, collections.MOVED_ALIAS, collections.DOOMED_ALIAS):
             await self._ask(
                 "CollectionService.SetAlias", collections.set_alias(alias, collections.PLAIN)

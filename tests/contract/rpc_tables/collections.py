@@ -38,6 +38,8 @@ WRITTEN: Final = "collections/table-written"
 WORDS: Final = "collections/table-words"
 """Holds `fox` and `dog`, with words in the text and in the attribute `title`."""
 DOOMED: Final = "collections/table-doomed"
+RELEASED: Final = "collections/table-released"
+"""Not in memory."""
 NONE: Final = "collections/none"
 KEPT_ALIAS: Final = "aliases/table-kept"
 """Stands for PLAIN."""
@@ -377,6 +379,50 @@ UPDATE: Final = [
 ]
 
 
+def _lifecycle(rpc: str, title: str, outcome: Outcome, name: str, **fields: str) -> Row:
+    request = getattr(collection_service_pb2, f"{rpc}Request")(name=name, **fields)
+    return Row(f"CollectionService.{rpc}", title, request, outcome)
+
+
+_READY = Answers(lambda reply: reply.state == collection_pb2.Collection.STATE_READY)
+_OLD = Refuses(Code.ABORTED, "ETAG_MISMATCH", "etag")
+_RELEASED = Refuses(Code.FAILED_PRECONDITION, "COLLECTION_NOT_READY")
+
+LIFECYCLE: Final = [
+    _lifecycle("LoadCollection", "loaded already", _READY, WRITTEN),
+    _lifecycle("LoadCollection", "unknown", missing(NONE), NONE),
+    _lifecycle("LoadCollection", "an old etag", _OLD, PLAIN, etag="old"),
+    _lifecycle(
+        "ReleaseCollection",
+        "known",
+        Answers(lambda reply: reply.state == collection_pb2.Collection.STATE_RELEASED),
+        RELEASED,
+    ),
+    _lifecycle("ReleaseCollection", "unknown", missing(NONE), NONE),
+    _lifecycle("ReleaseCollection", "an old etag", _OLD, PLAIN, etag="old"),
+    _lifecycle(
+        "OptimizeCollection",
+        "known",
+        Answers(lambda reply: reply.vector_fields[0].index.progress == 1.0),
+        WRITTEN,
+    ),
+    _lifecycle("OptimizeCollection", "unknown", missing(NONE), NONE),
+    _lifecycle("OptimizeCollection", "released", _RELEASED, RELEASED),
+    Row(
+        "EntityService.UpsertEntities",
+        "into a released collection",
+        pb.UpsertEntitiesRequest(collection=RELEASED, entities=[entity(RELEASED, "new", 1, 2, 3)]),
+        _RELEASED,
+    ),
+    Row(
+        "EntityService.CountEntities",
+        "of a released collection",
+        pb.CountEntitiesRequest(collection=RELEASED),
+        _RELEASED,
+    ),
+]
+
+
 def set_alias(name: str, collection: str, etag: str = "") -> collection_service_pb2.SetAliasRequest:
     return collection_service_pb2.SetAliasRequest(
         alias=collection_pb2.Alias(name=name, collection=collection, etag=etag)
@@ -534,4 +580,4 @@ UPSERT: Final = [
     ),
 ]
 
-ROWS: Final = [*CREATE, *COLLECTIONS, *UPDATE, *ALIASES, *UPSERT]
+ROWS: Final = [*CREATE, *COLLECTIONS, *UPDATE, *LIFECYCLE, *ALIASES, *UPSERT]

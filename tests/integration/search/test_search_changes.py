@@ -18,6 +18,7 @@ from lookalike.search.v1 import (
 )
 from lookalike.type.v1 import outcome_pb2
 from lookalike_common.errors import (
+    CollectionNotReadyError,
     EtagMismatchError,
     InvalidArgumentError,
     NotFoundError,
@@ -280,3 +281,46 @@ async def test_a_ttl_can_be_set_changed_and_taken_away(client: SearchClient) -> 
     assert not (await update(client, name, "ttl")).HasField("ttl")
     await client.upsert(name, entity(name, "e", 1, 0, 0))
     assert await client.count(name) == 1
+
+
+# --- in and out of memory ----------------------------------------------------------------------
+
+
+async def test_released_and_loaded_again(client: SearchClient) -> None:
+    name = await client.create()
+    await client.upsert(name, entity(name, "e", 1, 0, 0))
+    etag = (await get(client, name)).etag
+    release = collection_service_pb2.ReleaseCollectionRequest(name=name, etag=etag)
+    load = collection_service_pb2.LoadCollectionRequest(name=name)
+    out = await client.collections.ReleaseCollection(release)
+    assert (out.state, out.entity_count, out.memory_bytes) == (Collection.STATE_RELEASED, 0, 0)
+    assert await get(client, name) == out
+    for call in (
+        client.search(name, by_vector(1, 0, 0)),
+        client.upsert(name, entity(name, "f", 1, 0, 0)),
+        client.listed(name),
+        client.delete(name, filter="price = 1"),
+        client.get(f"{name}/entities/e"),
+    ):
+        assert type(await failure(call)) is CollectionNotReadyError
+    assert type(await failure(client.collections.ReleaseCollection(release))) is EtagMismatchError
+    release.etag = ""
+    assert await client.collections.ReleaseCollection(release) == out  # nothing to do
+    back = await client.collections.LoadCollection(load)
+    assert (back.state, back.entity_count) == (Collection.STATE_READY, 1)
+    assert ids((await client.search(name, by_vector(1, 0, 0))).hits) == ["e"]
+    assert (await client.collections.LoadCollection(load)).etag == back.etag  # nothing to do
+    await client.collections.ReleaseCollection(release)
+    await client.collections.DeleteCollection(
+        collection_service_pb2.DeleteCollectionRequest(name=name)
+    )
+    assert type(await failure(get(client, name))) is NotFoundError
+
+
+async def test_optimizing_indexes_all_there_is(client: SearchClient) -> None:
+    name = await client.create()
+    await client.upsert(name, *(entity(name, f"e{i}", 1, i, 0) for i in range(20)))
+    request = collection_service_pb2.OptimizeCollectionRequest(name=name)
+    optimized = await client.collections.OptimizeCollection(request, timeout=20)
+    assert optimized.entity_count == 20
+    assert [each.index.progress for each in optimized.vector_fields] == [1.0]

@@ -258,6 +258,8 @@ class CollectionSettings:
     """How long entities live after their last write; None for ever."""
     migration: Migration | None = None
     """Set while one is under way."""
+    released: bool = False
+    """It is to be kept out of memory, and cannot be searched, read or written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +292,27 @@ class StoredCollection:
     def etag(self) -> str:
         """Changes with the settings, and with the collection."""
         return f"{self.spec.uid}-{self.settings.revision}"
+
+
+class CollectionState(StrEnum):
+    """Whether a collection can be searched."""
+
+    LOADING = "loading"
+    READY = "ready"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionStatus:
+    """How a collection is now."""
+
+    state: CollectionState = CollectionState.READY
+    entity_count: int = 0
+    """0 where they cannot be counted, because it is not in memory."""
+    memory_bytes: int = 0
+    """What its vectors take while loaded, estimated by their indexes."""
+    indexed: Mapping[str, float] = field(default_factory=dict)
+    """Which share of the vectors is indexed, by vector field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

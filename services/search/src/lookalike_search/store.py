@@ -18,6 +18,7 @@ from lookalike_search.model import (
     Alias,
     CollectionSettings,
     CollectionSpec,
+    CollectionStatus,
     Consistency,
     EntityRecord,
     IndexType,
@@ -91,6 +92,26 @@ class VectorStore(Protocol):
 
         Raises `CollectionNotReadyError` while aliases stand for it.
         """
+        ...
+
+    async def load(self, tenant: str, collection: StoredCollection) -> None:
+        """Bring a collection into memory; returns when it is there."""
+        ...
+
+    async def release(self, tenant: str, collection: StoredCollection) -> None:
+        """Take a collection out of memory.
+
+        Once `settings.released` says so, all data calls raise `CollectionNotReadyError`; before,
+        they bring it back.
+        """
+        ...
+
+    async def optimize(self, tenant: str, collection: StoredCollection) -> None:
+        """Flush, compact and index; returns when that is done, or shortly before the deadline."""
+        ...
+
+    async def status(self, tenant: str, collection: StoredCollection) -> CollectionStatus:
+        """Return how a collection is now."""
         ...
 
     async def set_alias(

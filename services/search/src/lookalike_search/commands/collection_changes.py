@@ -71,6 +71,28 @@ class CollectionChanges:
         )
         return await view_collection(self._store, tenant, collection_id, collection)
 
+    async def load(self, tenant: str, collection_id: str, etag: str) -> CollectionView:
+        """Bring a collection into memory, and keep it there."""
+        self._catalog.forget(tenant, collection_id)
+        collection = await self._catalog.resolve(tenant, collection_id)
+        check_etag(collection, etag)
+        await self._store.load(tenant, collection)
+        collection = await self._change(tenant, collection_id, _marked(released=False), etag)
+        return await view_collection(self._store, tenant, collection_id, collection)
+
+    async def release(self, tenant: str, collection_id: str, etag: str) -> CollectionView:
+        """Take a collection out of memory, and keep it out."""
+        collection = await self._change(tenant, collection_id, _marked(released=True), etag)
+        await self._store.release(tenant, collection)
+        return await view_collection(self._store, tenant, collection_id, collection)
+
+    async def optimize(self, tenant: str, collection_id: str) -> CollectionView:
+        """Put a collection's storage in order."""
+        self._catalog.forget(tenant, collection_id)
+        collection = await self._catalog.resolve(tenant, collection_id)
+        await self._store.optimize(tenant, collection)
+        return await view_collection(self._store, tenant, collection_id, collection)
+
     async def _change(
         self, tenant: str, collection_id: str, change: Change, etag: str
     ) -> StoredCollection:
@@ -96,6 +118,14 @@ class CollectionChanges:
                 self._catalog.forget(tenant, collection_id)
                 self._catalog.forget(tenant, collection.spec.id)
         raise ConcurrentChangeError("others change the collection at the same time; repeat")
+
+
+def _marked(*, released: bool) -> Change:
+    def change(collection: StoredCollection) -> CollectionSettings:
+        settings = collection.settings
+        return settings if settings.released is released else replace(settings, released=released)
+
+    return change
 
 
 def _check_paths(paths: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lookalike_search.model import Alias, StoredCollection
+from lookalike_search.model import Alias, CollectionStatus, StoredCollection
 from lookalike_search.store import VectorStore
 
 
@@ -16,16 +16,9 @@ class CollectionView:
     id: str
     """The id or alias that the caller knows it by."""
     collection: StoredCollection
-    entity_count: int = 0
+    status: CollectionStatus
     aliases: tuple[str, ...] = ()
     """Ids, sorted."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """Memory that its vectors take while loaded, estimated without the index."""
-        return self.entity_count * sum(
-            4 * each.dimensions for each in self.collection.spec.vector_fields
-        )
 
 
 async def view_collection(
@@ -41,6 +34,6 @@ async def view_collection(
     return CollectionView(
         id=requested,
         collection=collection,
-        entity_count=await store.count(tenant, collection),
+        status=await store.status(tenant, collection),
         aliases=tuple(each.id for each in aliases if each.collection_id == collection.spec.id),
     )

@@ -150,7 +150,7 @@ class Collections:
                 ttl=draft.ttl,
             ),
         )
-        return CollectionView(id=draft.id, collection=collection)
+        return await view_collection(self._store, tenant, draft.id, collection, aliases=[])
 
     async def get(self, tenant: str, collection_id: str) -> CollectionView:
         """Return one collection as it is now; raises `NotFoundError`."""

@@ -23,6 +23,7 @@ from lookalike_search.model import (
     AttributeSpec,
     AttributeType,
     CollectionSpec,
+    CollectionState,
     IndexSpec,
     IndexType,
     VectorFieldSpec,
@@ -50,6 +51,11 @@ _TYPES: Final[Mapping[int, AttributeType]] = {
     _Attribute.TYPE_TIMESTAMP: AttributeType.TIMESTAMP,
     _Attribute.TYPE_STRING_LIST: AttributeType.STRING_LIST,
     _Attribute.TYPE_JSON: AttributeType.JSON,
+}
+_STATES: Final = {
+    CollectionState.LOADING: collection_pb2.Collection.STATE_LOADING,
+    CollectionState.READY: collection_pb2.Collection.STATE_READY,
+    CollectionState.RELEASED: collection_pb2.Collection.STATE_RELEASED,
 }
 _INDEX_NUMBERS: Final = {kind: number for number, kind in _INDEXES.items()}
 _TYPE_NUMBERS: Final = {kind: number for number, kind in _TYPES.items()}
@@ -111,11 +117,13 @@ def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collecti
         name=f"collections/{view.id}",
         description=settings.description,
         labels=settings.labels,
-        vector_fields=[_to_field(each) for each in spec.vector_fields],
+        vector_fields=[
+            _to_field(each, view.status.indexed.get(each.name, 0.0)) for each in spec.vector_fields
+        ],
         attributes=[_to_attribute(each) for each in spec.attributes],
-        state=collection_pb2.Collection.STATE_READY,
-        entity_count=view.entity_count,
-        memory_bytes=view.memory_bytes,
+        state=_STATES[view.status.state],
+        entity_count=view.status.entity_count,
+        memory_bytes=view.status.memory_bytes,
         backend=backend,
         create_time=to_timestamp(spec.create_time),
         update_time=to_timestamp(settings.update_time),
@@ -173,7 +181,7 @@ def _from_field(message: collection_pb2.VectorField) -> VectorFieldDraft:
     )
 
 
-def _to_field(spec: VectorFieldSpec) -> collection_pb2.VectorField:
+def _to_field(spec: VectorFieldSpec, indexed: float) -> collection_pb2.VectorField:
     message = collection_pb2.VectorField(
         name=spec.name,
         encoder=spec.encoder,
@@ -184,9 +192,9 @@ def _to_field(spec: VectorFieldSpec) -> collection_pb2.VectorField:
         space=spec.space,
         source_attribute=spec.source_attribute,
     )
-    if spec.index.type is not IndexType.AUTO or spec.index.params:
-        message.index.type = _Index.Type.ValueType(_INDEX_NUMBERS[spec.index.type])
-        message.index.params.update(spec.index.params)
+    message.index.type = _Index.Type.ValueType(_INDEX_NUMBERS[spec.index.type])
+    message.index.params.update(spec.index.params)
+    message.index.progress = indexed
     return message
 
 

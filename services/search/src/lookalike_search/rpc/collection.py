@@ -79,6 +79,33 @@ class CollectionServicer:
         view = await self._changes.update(current_context().tenant, *from_update(request))
         return to_collection(view, self._backend())
 
+    async def LoadCollection(  # noqa: N802 - the name of the rpc
+        self, request: pb.LoadCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Bring a collection into memory."""
+        view = await self._changes.load(
+            current_context().tenant, collection_id_of(request.name, "name"), request.etag
+        )
+        return to_collection(view, self._backend())
+
+    async def ReleaseCollection(  # noqa: N802 - the name of the rpc
+        self, request: pb.ReleaseCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Take a collection out of memory."""
+        view = await self._changes.release(
+            current_context().tenant, collection_id_of(request.name, "name"), request.etag
+        )
+        return to_collection(view, self._backend())
+
+    async def OptimizeCollection(  # noqa: N802 - the name of the rpc
+        self, request: pb.OptimizeCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Put a collection's storage in order."""
+        view = await self._changes.optimize(
+            current_context().tenant, collection_id_of(request.name, "name")
+        )
+        return to_collection(view, self._backend())
+
     async def DeleteCollection(  # noqa: N802 - the name of the rpc
         self, request: pb.DeleteCollectionRequest, _context: object
     ) -> empty_pb2.Empty:

@@ -233,10 +233,19 @@ class Aliases:
         return str(answer.collection_name)
 
     async def _store(self, tenant: str, alias_id: str, record: _Record) -> bool:
-        """Store the next record; False if another change was first."""
+        """Store the next record; False if another change was first.
+
+        A number can be free again that others had used and dropped; a newer record tells.
+        """
         name = record_name(alias_id, record.number)
         properties = {_RECORD_KEY: json.dumps(asdict(record))}
-        return await self._metadata.create(tenant, name, revision_schema(name), properties)
+        if not await self._metadata.create(tenant, name, revision_schema(name), properties):
+            return False
+        newest = await self._newest(tenant, alias_id)
+        if newest is not None and newest.number > record.number:
+            await self._metadata.drop(tenant, name)
+            return False
+        return True
 
     async def _newest_records(self, tenant: str) -> dict[str, _Record]:
         """Return the newest record of each alias."""

@@ -132,6 +132,7 @@ def _settings_to_json(settings: CollectionSettings) -> dict[str, object]:
         "description": settings.description,
         "labels": dict(settings.labels),
         "attributes": [_attribute_to_json(each) for each in settings.attributes],
+        "released": settings.released,
         "ttl": settings.ttl.total_seconds() if settings.ttl is not None else None,
         "migration": _migration_to_json(settings.migration),
     }
@@ -143,6 +144,7 @@ def _settings_from_json(facts: Mapping[str, Any]) -> CollectionSettings:  # JSON
         update_time=datetime.fromisoformat(facts["update_time"]),
         description=facts["description"],
         labels=facts["labels"],
+        released=facts.get("released", False),
         ttl=timedelta(seconds=facts["ttl"]) if facts.get("ttl") is not None else None,
         attributes=tuple(
             replace(_attribute_from_json(each), added=True) for each in facts.get("attributes", ())

@@ -5,9 +5,11 @@ Its texts are for the log; callers see ours.
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -15,6 +17,7 @@ from pymilvus.grpc_gen import common_pb2
 
 from lookalike_common.errors import (
     BackendUnavailableError,
+    CollectionNotReadyError,
     DeadlineExceededError,
     InternalError,
     LimitExceededError,
@@ -26,6 +29,9 @@ from lookalike_common.errors import (
 from lookalike_search.catalog import COLLECTION
 
 _logger = logging.getLogger(__name__)
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
 
 RETRY_AFTER: Final = timedelta(seconds=1)
 
@@ -80,6 +86,21 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
         return InternalError(f"Milvus answered {self}")
 
 
+def translated(
+    method: Callable[Args, Coroutine[Any, Any, Result]],
+) -> Callable[Args, Coroutine[Any, Any, Result]]:
+    """Turn answers that nobody expected into errors of the common tree."""
+
+    @functools.wraps(method)
+    async def translating(*args: Args.args, **kwargs: Args.kwargs) -> Result:
+        try:
+            return await method(*args, **kwargs)
+        except MilvusFailure as failure:
+            raise failure.translated() from failure
+
+    return translating
+
+
 class Answer(Protocol):
     """Replies that carry a status."""
 
@@ -98,6 +119,11 @@ def check_answer(call: str, answer: Answer | common_pb2.Status) -> None:
 def gone() -> NotFoundError:
     """Return the error for a collection that is not there."""
     return NotFoundError("there is no such collection", resource_type=COLLECTION)
+
+
+def not_loaded() -> CollectionNotReadyError:
+    """Return the error for a collection that was released."""
+    return CollectionNotReadyError("the collection is released; LoadCollection brings it back")
 
 
 def unavailable() -> BackendUnavailableError:

@@ -76,7 +76,8 @@ class Housekeeping:
         for each in await self._publishing.list_ids(tenant):
             try:
                 collection = await self._publishing.resolve(tenant, each)
-                if collection.settings.ttl is not None:
+                settings = collection.settings
+                if settings.ttl is not None and not settings.released:
                     await self._expire(tenant, collection)
             except NotFoundError:
                 continue  # deleted since it was listed

@@ -10,7 +10,7 @@ name is dropped only after Milvus confirmed that it is the name of the collectio
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ from lookalike_search.adapters.milvus.facts import (
     encode_facts,
     encode_settings,
 )
-from lookalike_search.adapters.milvus.failures import MilvusFailure, gone
+from lookalike_search.adapters.milvus.failures import MilvusFailure, gone, not_loaded
 from lookalike_search.adapters.milvus.metadata import (
     ATTEMPTS,
     Description,
@@ -55,6 +55,7 @@ from lookalike_search.adapters.milvus.names import (
     physical_name,
     revision_name,
 )
+from lookalike_search.adapters.milvus.residency import Residency
 from lookalike_search.adapters.milvus.schema import (
     column_indexes,
     entity_schema,
@@ -73,16 +74,21 @@ _logger = logging.getLogger(__name__)
 ABANDONED: Final = timedelta(minutes=10)
 """Age at which a collection without an alias is taken for a creation that was cut short."""
 
-_LOAD_LIMIT: Final = timedelta(minutes=5)
-
 
 class Publishing:
     """Creates, finds, changes and drops collections."""
 
-    def __init__(self, connection: MilvusConnection, metadata: Metadata, aliases: Aliases) -> None:
+    def __init__(
+        self,
+        connection: MilvusConnection,
+        metadata: Metadata,
+        aliases: Aliases,
+        residency: Residency,
+    ) -> None:
         self._connection = connection
         self._metadata = metadata
         self._aliases = aliases
+        self._residency = residency
 
     async def create(
         self,
@@ -119,7 +125,7 @@ class Publishing:
             indexes = column_indexes(spec, columns, dialect.automatic_index, words)
             for column, params in indexes.items():
                 await self._create_index(tenant, storage, column, params)
-            await self.load(tenant, storage)
+            await self._residency.load(tenant, storage)
         except (LookalikeError, MilvusFailure):
             await self.abandon(tenant, storage)
             raise
@@ -209,6 +215,8 @@ class Publishing:
             await self._metadata.drop(tenant, name)  # left over from a deleted collection
         else:
             raise BackendUnavailableError("the change could not be stored")
+        if await self._is_overtaken(tenant, spec, settings.revision):
+            raise EtagMismatchError("the collection changed meanwhile", field="etag")
         await self._drop_revisions(tenant, spec.id, before=settings.revision)
         revised = StoredCollection(
             spec=spec.with_added(settings.attributes), settings=settings, storage=collection.storage
@@ -255,27 +263,29 @@ class Publishing:
                 f"{', '.join(names[:5])} stand for it; delete or move them first", field="name"
             )
 
-    async def load(self, tenant: str, storage: str) -> None:
-        """Bring a collection into memory and wait until it is there."""
-        request = milvus_pb2.LoadCollectionRequest(collection_name=storage, replica_number=1)
-        await self._connection.call("LoadCollection", request, tenant=tenant)
-        progress = milvus_pb2.GetLoadingProgressRequest(collection_name=storage)
-        async with asyncio.timeout(_LOAD_LIMIT.total_seconds()):
-            while True:
-                answer = await self._connection.call("GetLoadingProgress", progress, tenant=tenant)
-                if answer.progress >= 100:
-                    return
-                await asyncio.sleep(0.05)
+    async def restore(self, tenant: str, storage: str) -> None:
+        """Load a published collection that is not in memory, as after a restart.
+
+        Raises `CollectionNotReadyError` where it was released, and makes sure of that.
+        """
+        name = parse_physical(storage)
+        if name is None:
+            raise gone()
+        if (await self.resolve(tenant, name.collection_id)).settings.released:
+            await self._residency.release(tenant, storage)
+            raise not_loaded()
+        await self._residency.load(tenant, storage)
 
     async def tidy(self, tenant: str) -> None:
-        """Load what is published, and drop what creations left that were cut short long ago."""
+        """Load what is to be in memory; drop what creations left that were cut short long ago."""
         oldest = (time.time() - ABANDONED.total_seconds()) * 1_000_000
         for storage in await self._metadata.names(tenant):
             name = parse_physical(storage)
             if name is None:
                 continue
             if storage in await self._in_use(tenant, name.collection_id):
-                await self.load(tenant, storage)
+                with contextlib.suppress(CollectionNotReadyError):
+                    await self.restore(tenant, storage)
             elif name.number < oldest:
                 _logger.warning("dropping %s: it is not published", storage)
                 await self._aliases.follow(tenant, name.collection_id)
@@ -361,6 +371,17 @@ class Publishing:
             if uid == spec.uid:
                 return settings
         return None
+
+    async def _is_overtaken(self, tenant: str, spec: CollectionSpec, revision: int) -> bool:
+        """Whether there is a later revision than one just stored, which then counts for nothing.
+
+        That is so where its number was free again, because others had made two changes since.
+        """
+        newest = await self._latest(tenant, spec, await self._metadata.names(tenant))
+        if newest is None or newest.revision <= revision:
+            return False
+        await self._metadata.drop(tenant, revision_name(spec.id, revision))
+        return True
 
     async def _drop_revisions(
         self, tenant: str, collection_id: str, before: int | None = None

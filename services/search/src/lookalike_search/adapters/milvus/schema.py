@@ -32,6 +32,7 @@ from lookalike_search.model import (
     CollectionSpec,
     IndexSpec,
     IndexType,
+    VectorFieldSpec,
     VectorKind,
 )
 
@@ -115,21 +116,14 @@ def column_indexes(
     `automatic` is for dense vectors; bits are so fast to compare that all of them are.
     """
     vectors = {
-        column.name: index_params(
-            column,
-            field.index,
-            automatic if field.kind is VectorKind.DENSE else IndexType.FLAT,
-        )
+        column.name: index_params(column, resolve_index(field, automatic))
         for field, column in zip(spec.vector_fields, columns, strict=True)
     }
     return vectors | {each.name: each.index_params() for each in words}
 
 
-def index_params(
-    column: VectorColumn, wanted: IndexSpec, automatic: IndexType
-) -> dict[str, object]:
+def index_params(column: VectorColumn, index: IndexSpec) -> dict[str, object]:
     """Return how a vector field is indexed, in Milvus's words."""
-    index = resolve_index(wanted, automatic)
     params = {name: _whole(value) for name, value in index.params.items()}
     return {
         "index_type": column.index(index),
@@ -138,8 +132,11 @@ def index_params(
     }
 
 
-def resolve_index(index: IndexSpec, automatic: IndexType) -> IndexSpec:
-    """Return the index with its type decided and its necessary settings filled in."""
+def resolve_index(field: VectorFieldSpec, automatic: IndexType) -> IndexSpec:
+    """Return a field's index with its type decided and its necessary settings filled in."""
+    index = field.index
+    if field.kind is not VectorKind.DENSE:
+        automatic = IndexType.FLAT
     kind = automatic if index.type is IndexType.AUTO else index.type
     defaults = _HNSW if kind is IndexType.HNSW else _lists(kind)
     return IndexSpec(type=kind, params={**defaults, **index.params})

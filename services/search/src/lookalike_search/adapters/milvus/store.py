@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from lookalike_search.adapters.milvus.aliases import Aliases
-from lookalike_search.adapters.milvus.capabilities import Dialect, dialect_of
+from lookalike_search.adapters.milvus.capabilities import dialect_of
 from lookalike_search.adapters.milvus.coalescing import Coalescer
 from lookalike_search.adapters.milvus.connection import Message, MilvusConnection
-from lookalike_search.adapters.milvus.consistency import milvus_consistency
 from lookalike_search.adapters.milvus.expressions import (
     all_of,
     expired,
@@ -28,25 +25,28 @@ from lookalike_search.adapters.milvus.expressions import (
     portions,
     written_after,
 )
-from lookalike_search.adapters.milvus.failures import MilvusFailure, unavailable
+from lookalike_search.adapters.milvus.failures import MilvusFailure, not_loaded, translated
 from lookalike_search.adapters.milvus.housekeeping import Housekeeping
 from lookalike_search.adapters.milvus.keywords import Keywords, Lookup
-from lookalike_search.adapters.milvus.metadata import Metadata
-from lookalike_search.adapters.milvus.migrating import Migrating
+from lookalike_search.adapters.milvus.life import CollectionLife, sides_of
 from lookalike_search.adapters.milvus.names import DEFAULT_DATABASE
-from lookalike_search.adapters.milvus.publishing import Publishing
+from lookalike_search.adapters.milvus.requests import (
+    count_request,
+    delete_request,
+    query_request,
+    upsert_requests,
+)
+from lookalike_search.adapters.milvus.residency import memory_bytes
 from lookalike_search.adapters.milvus.rows import (
     from_columns,
     output_columns,
     read_ids,
-    split_by_size,
-    to_columns,
 )
 from lookalike_search.adapters.milvus.schema import (
     ID,
     ITEM,
     WRITTEN,
-    key_values,
+    resolve_index,
 )
 from lookalike_search.adapters.milvus.searches import Answer, Ask, Counts, Searches
 from lookalike_search.adapters.milvus.tanimoto import nearest
@@ -59,18 +59,16 @@ from lookalike_search.adapters.milvus.word_columns import WordColumn, word_colum
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.filters import CheckedExpression, quote
 from lookalike_search.model import (
-    Alias,
     Bits,
-    CollectionSettings,
-    CollectionSpec,
-    Consistency,
+    CollectionState,
+    CollectionStatus,
     EntityRecord,
     Neighbor,
     Projection,
     StoredCollection,
     Vector,
 )
-from lookalike_search.store import Capabilities, Freshness
+from lookalike_search.store import Freshness
 
 _logger = logging.getLogger(__name__)
 
@@ -79,28 +77,11 @@ _OFF_LOOP: Final = 64
 """Rows whose conversion would hold up the event loop."""
 _PARALLEL: Final = 1
 """Requests of searches that ask alike at once: more would only make each of them smaller."""
-_COUNT: Final = "count(*)"
-_STRONG: Final = Freshness(consistency=Consistency.STRONG)
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
 
-def _translated(
-    method: Callable[Args, Coroutine[Any, Any, Result]],
-) -> Callable[Args, Coroutine[Any, Any, Result]]:
-    """Turn answers that nobody expected into errors of the common tree."""
-
-    @functools.wraps(method)
-    async def translating(*args: Args.args, **kwargs: Args.kwargs) -> Result:
-        try:
-            return await method(*args, **kwargs)
-        except MilvusFailure as failure:
-            raise failure.translated() from failure
-
-    return translating
-
-
-class MilvusStore:
+class MilvusStore(CollectionLife):
     """Collections in the Milvus at one URI. Open it with `async with`."""
 
     def __init__(
@@ -113,18 +94,15 @@ class MilvusStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
-        self._connection = MilvusConnection(
+        connection = MilvusConnection(
             uri,
             token=token,
             call_limit=call_limit,
             on_ready=self._meet,
             on_change=self._tell,
         )
+        super().__init__(connection)
         self._listeners: list[Callable[[bool], None]] = []
-        self._metadata = Metadata(self._connection)
-        self._aliases = Aliases(self._metadata)
-        self._publishing = Publishing(self._connection, self._metadata, self._aliases)
-        self._migrating = Migrating(self._metadata, self._publishing, self._aliases)
         self._writers = Writers(self._flush)
         self._coalescer = Coalescer(
             Searches(self._read).run,
@@ -133,7 +111,6 @@ class MilvusStore:
             patient=self._is_patient,
         )
         self._keywords = Keywords(self._read, self._is_patient)
-        self._dialect: Dialect | None = None
         self._housekeeping = Housekeeping(
             self._connection, self._publishing, self._aliases, self.expire, sweep_interval
         )
@@ -161,11 +138,6 @@ class MilvusStore:
         return self._connection.available
 
     @property
-    def backend(self) -> str:
-        """What kind of Milvus it is; empty until it was reached."""
-        return self._dialect.capabilities.backend if self._dialect is not None else ""
-
-    @property
     def has_unflushed_rows(self) -> bool:
         """Whether this process wrote rows that will be flushed soon."""
         return self._writers.are_flushing
@@ -178,85 +150,54 @@ class MilvusStore:
         """Wait for Milvus, at most so long; tell whether it is there."""
         return await self._connection.wait_until_available(limit)
 
-    @property
-    def capabilities(self) -> Capabilities:
+    @translated
+    async def release(self, tenant: str, collection: StoredCollection) -> None:
         """See `VectorStore`."""
-        return self._known_dialect().capabilities
+        async with self.exclusive(tenant, collection):
+            for each in sides_of(collection):
+                await self._residency.release(tenant, each.storage)
 
-    @_translated
-    async def create(
-        self, tenant: str, spec: CollectionSpec, settings: CollectionSettings
-    ) -> StoredCollection:
+    @translated
+    async def optimize(self, tenant: str, collection: StoredCollection) -> None:
         """See `VectorStore`."""
-        return await self._publishing.create(tenant, spec, settings, self._known_dialect())
+        _check_in_memory(collection)
+        await self._writers.flush_now((tenant, collection.storage))
+        columns = [each.name for each in self._columns(collection)]
+        await self._residency.optimize(tenant, collection.storage, columns)
 
-    @_translated
-    async def resolve(self, tenant: str, collection_id: str) -> StoredCollection:
+    @translated
+    async def status(self, tenant: str, collection: StoredCollection) -> CollectionStatus:
         """See `VectorStore`."""
-        return await self._publishing.resolve(tenant, collection_id)
-
-    @_translated
-    async def list_ids(self, tenant: str) -> list[str]:
-        """See `VectorStore`."""
-        return await self._publishing.list_ids(tenant)
-
-    @_translated
-    async def revise(
-        self, tenant: str, collection: StoredCollection, settings: CollectionSettings
-    ) -> StoredCollection:
-        """See `VectorStore`."""
-        return await self._publishing.revise(tenant, collection, settings)
-
-    @_translated
-    async def drop(self, tenant: str, collection: StoredCollection) -> None:
-        """See `VectorStore`."""
-        await self._publishing.drop(tenant, collection)
-
-    @_translated
-    async def set_alias(
-        self, tenant: str, alias_id: str, collection_id: str, etag: str = ""
-    ) -> Alias:
-        """See `VectorStore`."""
-        return await self._aliases.set(tenant, alias_id, collection_id, etag)
-
-    @_translated
-    async def delete_alias(self, tenant: str, alias_id: str, etag: str = "") -> None:
-        """See `VectorStore`."""
-        await self._aliases.delete(tenant, alias_id, etag)
-
-    @_translated
-    async def list_aliases(self, tenant: str) -> list[Alias]:
-        """See `VectorStore`."""
-        return await self._aliases.list(tenant)
-
-    @_translated
-    async def start_migration(
-        self, tenant: str, collection: StoredCollection, spec: CollectionSpec, target_id: str
-    ) -> StoredCollection:
-        """See `VectorStore`."""
+        if collection.settings.released:
+            return CollectionStatus(state=CollectionState.RELEASED)
+        if await self._residency.is_loading(tenant, collection.storage):
+            return CollectionStatus(state=CollectionState.LOADING)
+        rows = await self.count(tenant, collection)
         dialect = self._known_dialect()
-        return await self._migrating.start(tenant, collection, spec, target_id, dialect)
-
-    @_translated
-    async def turn_migration(self, tenant: str, collection: StoredCollection) -> StoredCollection:
-        """See `VectorStore`."""
-        return await self._migrating.turn(tenant, collection)
-
-    @_translated
-    async def end_migration(self, tenant: str, collection: StoredCollection) -> StoredCollection:
-        """See `VectorStore`."""
-        return await self._migrating.end(tenant, collection)
+        unflushed = self._writers.unflushed((tenant, collection.storage))
+        fields = list(zip(collection.spec.vector_fields, self._columns(collection), strict=True))
+        return CollectionStatus(
+            entity_count=rows,
+            memory_bytes=sum(
+                memory_bytes(column, resolve_index(field, dialect.automatic_index), rows)
+                for field, column in fields
+            ),
+            indexed={
+                field.name: await self._residency.indexed(tenant, collection.storage, column.name)
+                * (1 - min(unflushed, rows) / max(rows, 1))
+                for field, column in fields
+            },
+        )
 
     @asynccontextmanager
     async def exclusive(self, tenant: str, collection: StoredCollection) -> AsyncIterator[None]:
         """See `VectorStore`."""
-        sides = {each.storage for each in (collection, collection.other) if each is not None}
         async with AsyncExitStack() as stack:
-            for storage in sorted(sides):  # the same order for all, or they wait for each other
-                await stack.enter_async_context(self._writers.exclusive((tenant, storage)))
+            for each in sides_of(collection):  # the same order for all, or they wait for each other
+                await stack.enter_async_context(self._writers.exclusive((tenant, each.storage)))
             yield
 
-    @_translated
+    @translated
     async def upsert(
         self,
         tenant: str,
@@ -280,7 +221,7 @@ class MilvusStore:
         position = 0
         for request in await _off_loop(
             len(records),
-            _upsert_requests,
+            upsert_requests,
             collection,
             self._columns(collection),
             self._word_columns(collection),
@@ -291,7 +232,7 @@ class MilvusStore:
             position = max(position, int(answer.timestamp))
         return position
 
-    @_translated
+    @translated
     async def get(
         self,
         tenant: str,
@@ -318,7 +259,7 @@ class MilvusStore:
             return found
         return {key: each for key, each in found.items() if written_after(each, oldest)}
 
-    @_translated
+    @translated
     async def scan(
         self,
         tenant: str,
@@ -348,18 +289,20 @@ class MilvusStore:
             params=params,
         )
 
-    @_translated
+    @translated
     async def count(
         self, tenant: str, collection: StoredCollection, where: CheckedExpression | None = None
     ) -> int:
         """See `VectorStore`."""
-        request = _query_request(
-            collection, matching(where, collection, self._clock()), [_COUNT], _STRONG, {}
-        )
+        return await self._count(tenant, collection, matching(where, collection, self._clock()))
+
+    async def _count(self, tenant: str, collection: StoredCollection, expression: str) -> int:
+        _check_in_memory(collection)
+        request = count_request(collection, expression)
         answer = await self._read(tenant, collection.storage, "Query", request)
         return int(answer.fields_data[0].scalars.long_data.data[0])
 
-    @_translated
+    @translated
     async def delete(self, tenant: str, collection: StoredCollection, ids: Sequence[str]) -> int:
         """See `VectorStore`."""
         position = 0
@@ -372,29 +315,26 @@ class MilvusStore:
     ) -> int:
         position = 0
         for some in portions(ids, _IDS_AT_ONCE):
-            request = milvus_pb2.DeleteRequest(
-                collection_name=collection.storage, expr=one_of(ID, some)
-            )
+            request = delete_request(collection, one_of(ID, some))
             answer = await self._write(tenant, collection, "Delete", request, rows=len(some))
             position = max(position, int(answer.timestamp))
         return position
 
-    @_translated
+    @translated
     async def expire(self, tenant: str, collection: StoredCollection) -> int:
         """See `VectorStore`."""
         expression = expired(collection, self._clock())
+        total = 0
         async with self.exclusive(tenant, collection):
-            request = _query_request(collection, expression, [_COUNT], _STRONG, {})
-            answer = await self._read(tenant, collection.storage, "Query", request)
-            rows = int(answer.fields_data[0].scalars.long_data.data[0])
-            if rows:
-                deletion = milvus_pb2.DeleteRequest(
-                    collection_name=collection.storage, expr=expression
-                )
-                await self._write(tenant, collection, "Delete", deletion, rows=rows)
-        return rows
+            for side in sides_of(collection):
+                rows = await self._count(tenant, side, expression)
+                if rows:
+                    request = delete_request(side, expression)
+                    await self._write(tenant, side, "Delete", request, rows=rows)
+                total += rows
+        return total
 
-    @_translated
+    @translated
     async def search(
         self,
         tenant: str,
@@ -410,6 +350,7 @@ class MilvusStore:
     ) -> list[Neighbor]:
         """See `VectorStore`."""
         field = collection.spec.vector_field(vector_field)
+        _check_in_memory(collection)
         if field is None:
             raise ValueError(f"no vector field {vector_field}")
         dialect = self._known_dialect()
@@ -438,7 +379,7 @@ class MilvusStore:
         most = self.capabilities.max_window
         return await nearest(look, query, limit=ask.limit, most=most)
 
-    @_translated
+    @translated
     async def keyword_search(
         self,
         tenant: str,
@@ -452,6 +393,7 @@ class MilvusStore:
         freshness: Freshness,
     ) -> list[Neighbor]:
         """See `VectorStore`."""
+        _check_in_memory(collection)
         found = (
             each for each in self._word_columns(collection) if each.index.attribute == attribute
         )
@@ -480,10 +422,11 @@ class MilvusStore:
         freshness: Freshness,
         params: Mapping[str, object] = MappingProxyType({}),
     ) -> list[EntityRecord]:
+        _check_in_memory(collection)
         columns = output_columns(projection)
         if collection.settings.ttl is not None:
             columns.append(WRITTEN)
-        request = _query_request(collection, expression, columns, freshness, params)
+        request = query_request(collection, expression, columns, freshness, params)
         answer = await self._read(tenant, collection.storage, "Query", request)
         ids = read_ids(answer.fields_data)
         return await _off_loop(
@@ -497,13 +440,14 @@ class MilvusStore:
         except MilvusFailure as failure:
             if not failure.is_not_loaded:
                 raise
-        await self._publishing.load(tenant, storage)
+        await self._publishing.restore(tenant, storage)
         return await self._connection.call(call, request, tenant=tenant)
 
     async def _write(
         self, tenant: str, collection: StoredCollection, call: str, request: Message, *, rows: int
     ) -> Message:
         """Write inside of `exclusive`; goes on when the caller leaves."""
+        _check_in_memory(collection)
         key = (tenant, collection.storage)
         answer = await self._writers.to_the_end(
             key, self._connection.call(call, request, tenant=tenant, to_the_end=True)
@@ -540,11 +484,6 @@ class MilvusStore:
     def _is_patient(self) -> bool:
         return self._dialect is not None and self._dialect.patient
 
-    def _known_dialect(self) -> Dialect:
-        if self._dialect is None:
-            raise unavailable()
-        return self._dialect
-
 
 async def _off_loop(
     rows: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
@@ -555,37 +494,6 @@ async def _off_loop(
     return await asyncio.to_thread(work, *args, **kwargs)
 
 
-def _upsert_requests(
-    collection: StoredCollection,
-    vectors: Sequence[VectorColumn],
-    words: Sequence[WordColumn],
-    records: Sequence[EntityRecord],
-) -> list[milvus_pb2.UpsertRequest]:
-    """Return as many writes as the records' size needs."""
-    return [
-        milvus_pb2.UpsertRequest(
-            collection_name=collection.storage,
-            fields_data=to_columns(collection.spec, vectors, batch, words),
-            num_rows=len(batch),
-        )
-        for batch in split_by_size(vectors, records, words)
-    ]
-
-
-def _query_request(
-    collection: StoredCollection,
-    expression: str,
-    columns: Iterable[str],
-    freshness: Freshness,
-    params: Mapping[str, object],
-) -> milvus_pb2.QueryRequest:
-    level, timestamp = milvus_consistency(freshness)
-    return milvus_pb2.QueryRequest(
-        collection_name=collection.storage,
-        expr=expression,
-        output_fields=columns,
-        query_params=key_values(params),
-        consistency_level=level,
-        guarantee_timestamp=timestamp,
-        use_default_consistency=False,
-    )
+def _check_in_memory(collection: StoredCollection) -> None:
+    if collection.settings.released:
+        raise not_loaded()

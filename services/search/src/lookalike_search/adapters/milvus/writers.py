@@ -74,6 +74,17 @@ class Writers:
         if writer.flusher is None:
             writer.flusher = asyncio.create_task(self._flush_later(key, writer, at_once, idle))
 
+    def unflushed(self, key: Key) -> int:
+        """Return how many rows this process wrote that wait to be flushed."""
+        writer = self._writers.get(key)
+        return writer.unflushed if writer is not None else 0
+
+    async def flush_now(self, key: Key) -> None:
+        """Flush what was written until now."""
+        async with self.exclusive(key):
+            self._writers[key].unflushed = 0
+            await self.to_the_end(key, _as_coroutine(self._flush(key)))
+
     @property
     def are_flushing(self) -> bool:
         """Whether rows wait to be flushed."""
@@ -91,9 +102,8 @@ class Writers:
         try:
             while writer.unflushed:
                 await _pause(writer, at_once, idle)
-                async with self.exclusive(key):
-                    writer.unflushed = 0
-                    await self.to_the_end(key, _as_coroutine(self._flush(key)))
+                if writer.unflushed:
+                    await self.flush_now(key)
         except (LookalikeError, MilvusFailure) as error:
             _logger.warning("could not flush %s: %s", key[1], error)
         finally:
