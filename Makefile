@@ -84,6 +84,10 @@ test-deploy: sync dist ## Images' and manifests' static checks, wheels in an emp
 test-models: sync ## Models that are installed only when asked for, as far as they are
 	$(BIN)/pytest tests/models
 
+.PHONY: test-relevance
+test-relevance: sync models ## What hybrid search and reranking find, on WordNet and real models
+	$(BIN)/pytest -s tests/relevance
+
 .PHONY: test-cluster
 test-cluster: sync models dist ## The rendered `local` overlay in containers; needs root and podman
 	$(BIN)/pytest tests/cluster

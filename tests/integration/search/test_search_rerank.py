@@ -38,6 +38,12 @@ TEXTS: Final = {
 ATTRIBUTES: Final = {"a": "one", "b": "two", "c": "red", "d": "red fox", "e": "fox"}
 
 
+@pytest.fixture(autouse=True)
+def _words_are_known(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("milvus") == "server":
+        pytest.skip("Milvus 2.3.5 refuses keyword queries by name")
+
+
 async def texts(client: SearchClient) -> str:
     """Six entities; by vector they come in the order of their ids."""
     name = await client.create(text_index=collection_pb2.TextIndex())
