@@ -5,7 +5,6 @@ Both ask the same collection for the same: ids, items, texts and attributes of t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -40,7 +39,7 @@ class Service:
         self.collection = collection
 
     async def search(self, queries: Vectors, top_k: int = 10, buckets: str = "") -> list[list[int]]:
-        """See `Caller`; several queries are searches sent at once."""
+        """See `Caller`; several queries are one `BatchSearch`."""
         requests = [
             search_service_pb2.SearchRequest(
                 collection=self.collection,
@@ -52,7 +51,10 @@ class Service:
         ]
         if len(requests) == 1:
             return [_rows(await self.client.searches.Search(requests[0]))]
-        return list(map(_rows, await asyncio.gather(*map(self.client.searches.Search, requests))))
+        reply = await self.client.searches.BatchSearch(
+            search_service_pb2.BatchSearchRequest(collection=self.collection, requests=requests)
+        )
+        return [_rows(each.response) for each in reply.results]
 
     async def fuse(self, queries: Sequence[search_service_pb2.Query]) -> list[int]:
         """Return the rows that several queries together find."""

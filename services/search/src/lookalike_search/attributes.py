@@ -25,6 +25,9 @@ from lookalike_search.model import (
 MAX_ATTRIBUTES_BYTES: Final = 65_535
 """Of all attributes of one entity as canonical JSON."""
 
+_CANONICAL: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
+)
 _MAX_DEPTH: Final = 16
 _EXACT_DOUBLE: Final = 2**53
 _INT64: Final = range(-(2**63), 2**63)
@@ -77,9 +80,7 @@ def coerce_value(value: JsonValue, spec: AttributeSpec, field: str) -> JsonValue
 
 def canonical_json(value: object) -> bytes:
     """Return the one UTF-8 JSON form of a value: sorted keys, no spaces."""
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-    ).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def format_timestamp(moment: datetime) -> str:
