@@ -12,7 +12,6 @@ import os
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
@@ -44,7 +43,7 @@ from lookalike_common.channels import open_channel
 from lookalike_common.testing import assert_eventually, loopback, running
 from lookalike_search.app import build
 from lookalike_search.settings import MilvusSettings, SearchServerSettings, SearchSettings
-from tests.support.milvus_lite import MilvusLite
+from tests.support.milvus_process import MilvusProcess
 from tests.support.search_client import ATTRIBUTES, SearchClient, dense, entity, failure
 from tests.support.search_model import (
     CONDITIONS,
@@ -115,7 +114,7 @@ Question: TypeAlias = tuple[Vector | str, Condition | None, int, float | None]
 class Service:
     """A search service on a Milvus of its own, driven from tests that know no event loop."""
 
-    def __init__(self, milvus: MilvusLite) -> None:
+    def __init__(self, milvus: MilvusProcess) -> None:
         self._milvus = milvus
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
@@ -512,8 +511,11 @@ def _check_hits(
     assert len(found) >= len(certain)
 
 
-def test_any_calls_in_any_order(tmp_path: Path) -> None:
-    with MilvusLite(tmp_path / "milvus") as milvus:
+def test_any_calls_in_any_order(
+    milvus_process: MilvusProcess, request: pytest.FixtureRequest
+) -> None:
+    usual = 20 if request.config.getoption("milvus") == "lite" else 5
+    with milvus_process as milvus:
         service = Service(milvus)
         service.start()
         machine = type("Machine", (SearchMachine,), {"service": service})
@@ -521,7 +523,7 @@ def test_any_calls_in_any_order(tmp_path: Path) -> None:
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=EXAMPLES or 20,
+                    max_examples=EXAMPLES or usual,
                     stateful_step_count=40,
                     derandomize=not EXAMPLES,
                     database=None,
