@@ -31,7 +31,15 @@ from lookalike_search.settings import (
     SearchServerSettings,
     SearchSettings,
 )
-from tests.contract.rpc_tables import asset, collections, encoder, entities, ingest, search
+from tests.contract.rpc_tables import (
+    asset,
+    collections,
+    encoder,
+    entities,
+    ingest,
+    migrations,
+    search,
+)
 from tests.contract.rpc_tables.rows import Request, World
 from tests.support.rpc_caller import RpcCaller
 from tests.support.search_client import ATTRIBUTES, entity, plain_field
@@ -114,7 +122,7 @@ async def running_suite(folder: Path, models: Path, milvus_uri: str) -> AsyncIte
                 search_app.build(
                     SearchSettings(
                         server=SearchServerSettings(**_AT_ONCE),
-                        milvus=MilvusSettings(uri=milvus_uri),
+                        milvus=MilvusSettings(uri=milvus_uri, facts_age=timedelta(milliseconds=50)),
                         encoder=loopback(encoder_server.port),
                         assets=AssetsSettings(address=f"127.0.0.1:{ingest_port}"),
                     )
@@ -205,8 +213,21 @@ class _Preparation:
             await self._upsert(name, collections.plain_entities(name))
         await self._ask("CollectionService.CreateCollection", collections.CREATE_WORDS)
         await self._upsert(collections.WORDS, collections.words_entities())
+        await self._start_migrations()
         words = [entity(collections.TEXTS, each, text_content=each) for each in ("cat", "car")]
         await self._upsert(collections.TEXTS, words)
+
+    async def _start_migrations(self) -> None:
+        by_encoder = collection_pb2.VectorField(encoder=encoder.TEXT)
+        for name in (migrations.RESTING, *migrations.MIGRATING):
+            await self._ask(
+                "CollectionService.CreateCollection",
+                collections.create(name.removeprefix("collections/"), by_encoder),
+            )
+        one = entity(migrations.LACKING, "one", text_content="a")
+        await self._upsert(migrations.LACKING, [one])
+        for name in migrations.MIGRATING:
+            await self._ask("CollectionService.StartMigration", migrations.start(name))
 
     async def _upsert(self, collection: str, written: Sequence[Any]) -> None:
         reply: entity_service_pb2.UpsertEntitiesResponse = await self._ask(

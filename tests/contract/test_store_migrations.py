@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -134,7 +136,8 @@ async def test_turning_is_one_step_and_can_be_taken_back(
     turned = await store.turn_migration("", live)
     assert turned == await store.resolve("", live.spec.id)
     assert (turned.storage, turned.spec) == (target.storage, target.spec)
-    assert (turned.is_flipped, turned.etag) == (True, live.etag)
+    assert turned.is_flipped
+    assert turned.etag != live.etag
     behind = await store.resolve("", target.id)
     assert (behind.storage, behind.is_shadow, behind.is_flipped) == (live.storage, True, True)
     assert [each for each, _, _ in await find(store, behind, unit(1, 1, 0, 0))] == ["e00001"]
@@ -221,3 +224,112 @@ async def test_a_deleted_collection_is_gone_with_both_sides(
         assert await is_missing(store.count("", side))
     again = await factory.create(factory.spec())
     assert (again.settings.migration, await store.count("", again)) == (None, 0)
+
+
+# --- killed in the middle ----------------------------------------------------------------------
+
+CHANGES = frozenset(
+    {
+        *("CreateCollection", "CreateIndex", "LoadCollection", "DropCollection"),
+        *("CreateAlias", "AlterAlias", "DropAlias"),
+    }
+)
+"""Calls by which Milvus is another one than before."""
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def kill_after(store: MilvusStore, changes: int, patch: pytest.MonkeyPatch) -> None:
+    """Have no call reach Milvus any more after so many changes."""
+    call = store._connection.call
+    left = changes
+
+    async def last_calls(name: str, *args: Any, **kwargs: Any) -> Any:  # Any: as `call`
+        nonlocal left
+        if left == 0:
+            raise KilledError(name)
+        left -= name in CHANGES
+        return await call(name, *args, **kwargs)
+
+    patch.setattr(store._connection, "call", last_calls)
+
+
+Step = Callable[[MilvusStore, StoredCollection], Awaitable[StoredCollection]]
+
+
+async def fill(store: MilvusStore, collection: StoredCollection, one: EntityRecord) -> None:
+    """Give the other side an entity, with the vector that fits there."""
+    other = collection.other
+    assert other is not None
+    fitting = widened(one) if other.spec.vector_fields == (WIDE,) else one
+    async with store.exclusive("", collection):
+        await store.upsert("", other, [fitting])
+
+
+async def _start(store: MilvusStore, collection: StoredCollection) -> StoredCollection:
+    spec = collection.spec
+    return await store.start_migration("", collection, wide(spec), f"{spec.id}-next")
+
+
+async def _turn(store: MilvusStore, collection: StoredCollection) -> StoredCollection:
+    return await store.turn_migration("", collection)
+
+
+async def _end(store: MilvusStore, collection: StoredCollection) -> StoredCollection:
+    return await store.end_migration("", collection)
+
+
+@pytest.mark.parametrize(
+    ("before", "step"),
+    [
+        pytest.param([], _start, id="start"),
+        pytest.param([_start], _turn, id="turn"),
+        pytest.param([_start], _end, id="end"),
+        pytest.param([_start, _turn], _end, id="end-flipped"),
+    ],
+)
+async def test_killed_after_any_change_a_migration_can_go_on_or_back(
+    store: MilvusStore,
+    milvus_uri: str,
+    factory: Factory,
+    before: Sequence[Step],
+    step: Step,
+) -> None:
+    one = record(1)
+    for number in range(20):
+        created = await factory.create(factory.spec(collection_id=f"killed-{os.getpid()}-{number}"))
+        spec = created.spec
+        await write(store, created, [one])
+        now = created
+        for each in before:
+            now = await each(store, now)
+            await fill(store, now, one)
+        async with MilvusStore(milvus_uri) as dying:
+            assert await dying.wait_until_available(timedelta(seconds=30))
+            with pytest.MonkeyPatch.context() as patch:
+                kill_after(dying, number, patch)
+                try:
+                    await step(dying, now)
+                except KilledError:
+                    survived = False
+                else:
+                    survived = True
+
+        found = await store.resolve("", spec.id)
+        assert await ids(store, found) == ["e00001"]
+        migration = found.settings.migration
+        if migration is not None:  # forward, then back: each must work
+            await fill(store, found, one)
+            turned = await store.turn_migration("", found)
+            assert await ids(store, turned) == ["e00001"]
+            found = await store.end_migration("", await store.turn_migration("", turned))
+        again = await _start(store, found)
+        ended = await store.end_migration("", again)
+        assert (await ids(store, ended), ended.storage) == (["e00001"], found.storage)
+        await store.drop("", ended)
+        assert await is_missing(store.resolve("", f"{spec.id}-next"))
+        if survived:
+            return
+    raise AssertionError("it never came through")

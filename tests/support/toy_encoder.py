@@ -28,10 +28,17 @@ from lookalike_common.testing import server_settings
 DIMENSIONS: Final = 26
 TEXT: Final = "encoders/toy-text@1"
 IMAGE: Final = "encoders/toy-image@1"
-MODALITIES: Final = {TEXT: content_pb2.MODALITY_TEXT, IMAGE: content_pb2.MODALITY_IMAGE}
+REVERSED: Final = "encoders/toy-reversed@1"
+"""Encodes texts as TEXT does, and turns the vectors round."""
+MODALITIES: Final = {
+    TEXT: content_pb2.MODALITY_TEXT,
+    IMAGE: content_pb2.MODALITY_IMAGE,
+    REVERSED: content_pb2.MODALITY_TEXT,
+}
 OPERATIONS: Final = {
     TEXT: [encoder_pb2.Encoder.OPERATION_ENCODE, encoder_pb2.Encoder.OPERATION_RERANK],
     IMAGE: [encoder_pb2.Encoder.OPERATION_ENCODE],
+    REVERSED: [encoder_pb2.Encoder.OPERATION_ENCODE],
 }
 SERVICE: Final = "lookalike.encoder.v1.EncoderService"
 
@@ -49,7 +56,7 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
     """Encodes texts, and images whose bytes are letters, by their letters."""
 
     def __init__(self) -> None:
-        self.fingerprints = {TEXT: "aa" * 32, IMAGE: "bb" * 32}
+        self.fingerprints = {TEXT: "aa" * 32, IMAGE: "bb" * 32, REVERSED: "dd" * 32}
         """Change one, and the encoder is another one."""
         self.requests: list[encoder_service_pb2.EncodeRequest] = []
         """What was asked, in order."""
@@ -104,7 +111,9 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
                 field="expected_fingerprint",
             )
         return encoder_service_pb2.EncodeResponse(
-            results=_encode([each.content for each in request.items]),
+            results=_encode(
+                [each.content for each in request.items], turned_round=name == REVERSED
+            ),
             encoder=name,
             fingerprint=fingerprint,
         )
@@ -112,7 +121,7 @@ class ToyEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
     async def ListEncoders(  # noqa: N802 - the name of the rpc
         self, _request: encoder_service_pb2.ListEncodersRequest, _context: object
     ) -> encoder_service_pb2.ListEncodersResponse:
-        """List both encoders."""
+        """List all encoders."""
         asked = [encoder_service_pb2.GetEncoderRequest(name=name) for name in self.fingerprints]
         return encoder_service_pb2.ListEncodersResponse(
             encoders=[await self.GetEncoder(each, None) for each in asked]
@@ -187,7 +196,9 @@ def _rerank(query: set[str], text: str) -> encoder_service_pb2.RerankResult:
     )
 
 
-def _encode(contents: Sequence[content_pb2.Content]) -> list[encoder_service_pb2.EncodeResult]:
+def _encode(
+    contents: Sequence[content_pb2.Content], *, turned_round: bool
+) -> list[encoder_service_pb2.EncodeResult]:
     results = []
     for index, content in enumerate(contents):
         text = content.text or content.image.decode(errors="replace")
@@ -195,7 +206,8 @@ def _encode(contents: Sequence[content_pb2.Content]) -> list[encoder_service_pb2
             error = InvalidContentError("has no letters", field=f"items[{index}].content")
             results.append(encoder_service_pb2.EncodeResult(error=to_status(error)))
             continue
-        data = np.array(letters(text), "<f4").tobytes()
+        values = letters(text)
+        data = np.array(values[::-1] if turned_round else values, "<f4").tobytes()
         vector = vector_pb2.Vector(
             dense=vector_pb2.DenseVector(
                 data=data, dtype=vector_pb2.DATA_TYPE_FLOAT32, dimensions=DIMENSIONS

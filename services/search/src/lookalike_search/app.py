@@ -28,6 +28,7 @@ from lookalike_search.commands.collection_changes import CollectionChanges
 from lookalike_search.commands.collections import Collections
 from lookalike_search.commands.entities import Entities
 from lookalike_search.commands.examples import Examples
+from lookalike_search.commands.migrations import Migrations
 from lookalike_search.commands.recommending import Recommending
 from lookalike_search.commands.searching import Searching
 from lookalike_search.commands.streams import UpsertStreams
@@ -63,7 +64,8 @@ async def build(
         if settings.query_cache.max_bytes:
             cache = QueryCache(settings.query_cache.max_bytes, QueryCacheMetrics(metrics))
             encoder = RememberingEncoder(encoder, cache)
-        services = _make_services(store, encoder, settings.streams)
+        catalog = Catalog(store, max_age=settings.milvus.facts_age)
+        services = _make_services(store, encoder, catalog, settings.streams)
         server = _make_server(settings, services, store, metrics)
         store.listen(lambda available: _set_serving(server, serving=available))
         _set_serving(server, serving=False)
@@ -80,14 +82,15 @@ async def _open_assets(settings: AssetsSettings, stack: AsyncExitStack) -> Asset
 
 
 def _make_services(
-    store: MilvusStore, encoder: EncoderPort, streams: StreamSettings
+    store: MilvusStore, encoder: EncoderPort, catalog: Catalog, streams: StreamSettings
 ) -> list[Service]:
-    catalog = Catalog(store)
     upserts = Upserts(store, encoder, catalog)
+    commands = Collections(store, encoder, catalog)
     collections = collection.CollectionServicer(
-        Collections(store, encoder, catalog),
+        commands,
         CollectionChanges(store, catalog),
         Aliases(store, catalog),
+        Migrations(store, commands, catalog),
         lambda: store.backend,
     )
     entities = entity.EntityServicer(

@@ -290,8 +290,9 @@ class StoredCollection:
 
     @property
     def etag(self) -> str:
-        """Changes with the settings, and with the collection."""
-        return f"{self.spec.uid}-{self.settings.revision}"
+        """Changes with the settings, with the collection, and with the side that answers."""
+        side = "-flipped" if self.is_flipped else ""
+        return f"{self.spec.uid}-{self.settings.revision}{side}"
 
 
 class CollectionState(StrEnum):

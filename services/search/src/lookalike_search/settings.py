@@ -36,6 +36,9 @@ class MilvusSettings(Frozen):
     """How long one call may take; a caller's own deadline may end a read before."""
     sweep_interval: PositiveDuration = timedelta(minutes=1)
     """How often entities that have outlived their ttl are removed; they are invisible before."""
+    facts_age: PositiveDuration = timedelta(seconds=2)
+    """How long what is known of a collection is believed; the same for all processes of search,
+    since a migration waits twice as long for them."""
     start_limit: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
     """How long the start waits for Milvus before it goes on without, not serving."""
 

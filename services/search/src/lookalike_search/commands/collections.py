@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from lookalike_common.errors import (
+    CollectionNotReadyError,
     EncoderMismatchError,
     EncoderNotReadyError,
     EtagMismatchError,
@@ -108,8 +109,24 @@ class Collections:
     async def create(self, tenant: str, draft: CollectionDraft) -> CollectionView:
         """Bind the draft to its encoders' present fingerprints, create and publish it."""
         check_labels(draft.labels)
-        check_attributes(draft.attributes)
         check_ttl(draft.ttl)
+        spec = await self.specify(draft)
+        settings = CollectionSettings(
+            revision=0,
+            update_time=spec.create_time,
+            description=draft.description,
+            labels=draft.labels,
+            ttl=draft.ttl,
+        )
+        collection = await self._store.create(tenant, spec, settings)
+        return await view_collection(self._store, tenant, draft.id, collection, aliases=[])
+
+    async def specify(self, draft: CollectionDraft) -> CollectionSpec:
+        """Return the facts of a draft, bound to its encoders' present fingerprints.
+
+        Raises what is wrong with them, at `collection.…`.
+        """
+        check_attributes(draft.attributes)
         names = _field_names(draft.vector_fields)
         capabilities = self._store.capabilities
         if len(names) > capabilities.max_vector_fields:
@@ -131,26 +148,14 @@ class Collections:
             at = f"collection.vector_fields[{index}]"
             _check_supported(each, capabilities, at)
             _check_source(each.source_attribute, draft.attributes, f"{at}.source_attribute")
-        now = datetime.now(UTC)
-        collection = await self._store.create(
-            tenant,
-            CollectionSpec(
-                id=draft.id,
-                uid=secrets.token_hex(8),
-                create_time=now,
-                vector_fields=tuple(fields),
-                attributes=draft.attributes,
-                text_analyzer=draft.text_analyzer,
-            ),
-            CollectionSettings(
-                revision=0,
-                update_time=now,
-                description=draft.description,
-                labels=draft.labels,
-                ttl=draft.ttl,
-            ),
+        return CollectionSpec(
+            id=draft.id,
+            uid=secrets.token_hex(8),
+            create_time=datetime.now(UTC),
+            vector_fields=tuple(fields),
+            attributes=draft.attributes,
+            text_analyzer=draft.text_analyzer,
         )
-        return await view_collection(self._store, tenant, draft.id, collection, aliases=[])
 
     async def get(self, tenant: str, collection_id: str) -> CollectionView:
         """Return one collection as it is now; raises `NotFoundError`."""
@@ -177,6 +182,11 @@ class Collections:
         """Delete a collection and its entities; raises `NotFoundError` or `EtagMismatchError`."""
         self._catalog.forget(tenant, collection_id)
         collection = await self._catalog.resolve(tenant, collection_id)
+        if collection.is_shadow:
+            raise CollectionNotReadyError(
+                f"it is the target of a migration: abort that of collections/{collection.spec.id}",
+                field="name",
+            )
         if collection.spec.id != collection_id:
             raise NotFoundError(
                 f"this is an alias of collections/{collection.spec.id}, and no collection",

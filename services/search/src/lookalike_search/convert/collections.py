@@ -26,6 +26,7 @@ from lookalike_search.model import (
     CollectionState,
     IndexSpec,
     IndexType,
+    StoredCollection,
     VectorFieldSpec,
 )
 
@@ -65,10 +66,18 @@ _KIND_NUMBERS: Final = {kind: number for number, kind in KINDS.items()}
 
 def from_create(request: collection_service_pb2.CreateCollectionRequest) -> CollectionDraft:
     """Return the collection that is asked for."""
-    message = request.collection
+    return _from_collection(request.collection, request.collection_id)
+
+
+def from_start(request: collection_service_pb2.StartMigrationRequest) -> CollectionDraft:
+    """Return the schema that a collection is to be migrated into."""
+    return _from_collection(request.collection, "")
+
+
+def _from_collection(message: collection_pb2.Collection, collection_id: str) -> CollectionDraft:
     _refuse_unbuilt(message)
     return CollectionDraft(
-        id=request.collection_id,
+        id=collection_id,
         description=message.description,
         labels=dict(message.labels),
         vector_fields=tuple(_from_field(each) for each in message.vector_fields),
@@ -121,7 +130,7 @@ def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collecti
             _to_field(each, view.status.indexed.get(each.name, 0.0)) for each in spec.vector_fields
         ],
         attributes=[_to_attribute(each) for each in spec.attributes],
-        state=_STATES[view.status.state],
+        state=_state(view),
         entity_count=view.status.entity_count,
         memory_bytes=view.status.memory_bytes,
         backend=backend,
@@ -131,6 +140,26 @@ def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collecti
         ttl=_to_duration(settings.ttl),
         text_index=_text_index(spec),
         aliases=[f"{_ALIAS}{each}" for each in view.aliases],
+        migration=_migration(view.collection),
+    )
+
+
+def _state(view: CollectionView) -> collection_pb2.Collection.State.ValueType:
+    migrating = view.collection.settings.migration is not None
+    if migrating and view.status.state is CollectionState.READY:
+        return collection_pb2.Collection.STATE_MIGRATING
+    return _STATES[view.status.state]
+
+
+def _migration(collection: StoredCollection) -> collection_pb2.Migration | None:
+    migration = collection.settings.migration
+    if migration is None:
+        return None
+    phases = collection_pb2.Migration
+    return collection_pb2.Migration(
+        target=f"collections/{migration.target_id}",
+        phase=phases.PHASE_FLIPPED if collection.is_flipped else phases.PHASE_COPYING,
+        start_time=to_timestamp(migration.start_time),
     )
 
 

@@ -13,9 +13,11 @@ from lookalike_common.context import current_context
 from lookalike_search.commands.aliases import Aliases
 from lookalike_search.commands.collection_changes import CollectionChanges
 from lookalike_search.commands.collections import Collections
+from lookalike_search.commands.migrations import Migrations
 from lookalike_search.convert.collections import (
     alias_id_of,
     from_create,
+    from_start,
     from_update,
     to_alias,
     to_collection,
@@ -35,11 +37,13 @@ class CollectionServicer:
         collections: Collections,
         changes: CollectionChanges,
         aliases: Aliases,
+        migrations: Migrations,
         backend: Callable[[], str],
     ) -> None:
         self._collections = collections
         self._changes = changes
         self._aliases = aliases
+        self._migrations = migrations
         self._backend = backend
 
     async def CreateCollection(  # noqa: N802 - the name of the rpc
@@ -148,3 +152,37 @@ class CollectionServicer:
         return pb.ListAliasesResponse(
             aliases=[to_alias(each) for each in aliases], next_page_token=token
         )
+
+    async def StartMigration(  # noqa: N802 - the name of the rpc
+        self, request: pb.StartMigrationRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Build a migration's target."""
+        view = await self._migrations.start(
+            current_context().tenant,
+            collection_id_of(request.name, "name"),
+            from_start(request),
+            request.target_id,
+            request.etag,
+        )
+        return to_collection(view, self._backend())
+
+    async def FinishMigration(  # noqa: N802 - the name of the rpc
+        self, request: pb.FinishMigrationRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Let a migration's target answer, or drop the older side."""
+        view = await self._migrations.finish(
+            current_context().tenant, collection_id_of(request.name, "name"), request.etag
+        )
+        return to_collection(view, self._backend())
+
+    async def AbortMigration(  # noqa: N802 - the name of the rpc
+        self, request: pb.AbortMigrationRequest, _context: object
+    ) -> collection_pb2.Collection:
+        """Go back, and drop a migration's target."""
+        view = await self._migrations.abort(
+            current_context().tenant,
+            collection_id_of(request.name, "name"),
+            request.etag,
+            force=request.force,
+        )
+        return to_collection(view, self._backend())
