@@ -48,7 +48,9 @@ def test_search_says_that_nothing_is_similar_enough(lookalike: Command, photo: P
 def test_search_needs_one_thing_to_search_with(lookalike: Command) -> None:
     ended = lookalike("search")
     assert ended.code == 2
-    assert ended.complaints == "lookalike: give either an image file or --text\n"
+    assert ended.complaints == (
+        "lookalike: give a file, --text, --keyword, --smiles, --vector or --entity\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["no.png", "folder", "empty.png"])

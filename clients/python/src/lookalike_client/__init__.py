@@ -1,5 +1,6 @@
 """Client of the Lookalike suite: search for similar things, and fill collections with them."""
 
+from lookalike_client._searches import by_content, by_entity, by_keyword, by_vector
 from lookalike_client._watching import FINAL_STATES
 from lookalike_client.client import Client
 from lookalike_client.errors import (
@@ -32,4 +33,8 @@ __all__ = [
     "PreconditionError",
     "ServerError",
     "UnavailableError",
+    "by_content",
+    "by_entity",
+    "by_keyword",
+    "by_vector",
 ]

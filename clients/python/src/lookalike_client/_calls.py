@@ -1,7 +1,7 @@
 """Makes calls: adds deadline, request id and token, and raises this library's errors."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -47,6 +47,17 @@ class Caller:
         """Send all requests, return the reply. It has no deadline: large uploads take long."""
         with _translated():
             return method(requests, metadata=self._metadata())
+
+    def bidi_stream(
+        self, method: "grpc.StreamStreamMultiCallable[Request, Reply]", requests: Iterator[Request]
+    ) -> Generator[Reply, None, None]:
+        """Send requests, yield replies. It has no deadline; closing the iterator cancels."""
+        call = method(requests, metadata=self._metadata())
+        try:
+            with _translated():
+                yield from call
+        finally:
+            call.cancel()
 
     def _metadata(self) -> _Metadata:
         metadata = ((REQUEST_ID_KEY, uuid.uuid4().hex),)

@@ -20,3 +20,15 @@ def job_name(job: str) -> str:
 def encoder_name(encoder: str) -> str:
     """Full name of an encoder, given that or its id, with or without its version."""
     return encoder if encoder.startswith("encoders/") else f"encoders/{encoder}"
+
+
+def entity_name(collection: str, entity: str) -> str:
+    """Full name of an entity, given that or its id."""
+    if entity.startswith("collections/"):
+        return entity
+    return f"{collection_name(collection)}/entities/{entity}"
+
+
+def alias_name(alias: str) -> str:
+    """Full name of an alias, given that or its id."""
+    return alias if alias.startswith("aliases/") else f"aliases/{alias}"

@@ -4,7 +4,7 @@ Requests take what people have at hand (paths, ids, texts); replies are the publ
 messages, so that nothing a server says is hidden.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -17,34 +17,21 @@ from grpc_health.v1 import health_pb2
 
 from lookalike.asset.v1 import asset_service_pb2_grpc
 from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
-from lookalike.search.v1 import (
-    collection_pb2,
-    collection_service_pb2,
-    collection_service_pb2_grpc,
-    entity_pb2,
-    entity_service_pb2,
-    entity_service_pb2_grpc,
-    search_service_pb2,
-    search_service_pb2_grpc,
-)
-from lookalike.type.v1 import content_pb2, server_info_service_pb2, server_info_service_pb2_grpc
+from lookalike.type.v1 import server_info_service_pb2, server_info_service_pb2_grpc
 from lookalike_client._calls import Caller, pages
 from lookalike_client._channel import open_channel
+from lookalike_client._collections import CollectionCalls
 from lookalike_client._encoding import EncoderCalls
-from lookalike_client._names import (
-    DEFAULT_IMAGE_ENCODER,
-    collection_name,
-    encoder_name,
-    job_name,
-)
+from lookalike_client._entities import Attributes, EntityCalls
+from lookalike_client._names import collection_name, job_name
+from lookalike_client._searches import SearchCalls
 from lookalike_client._uploads import upload
 from lookalike_client._watching import watch
 
 Service = Literal["encoder", "search", "ingest"]
-Attributes = Mapping[str, object]
 
 
-class Client(EncoderCalls):
+class Client(EncoderCalls, CollectionCalls, EntityCalls, SearchCalls):
     """Calls the services of one suite. Thread-safe; close it, or use it as a context manager.
 
     Addresses are `host:port` or any gRPC target, such as `dns:///search:50052`.
@@ -75,11 +62,10 @@ class Client(EncoderCalls):
             )
             for service, address in addresses.items()
         }
-        super().__init__(call, self._channels["encoder"])
-        searching = self._channels["search"]
-        self._collections = collection_service_pb2_grpc.CollectionServiceStub(searching)
-        self._entities = entity_service_pb2_grpc.EntityServiceStub(searching)
-        self._searches = search_service_pb2_grpc.SearchServiceStub(searching)
+        EncoderCalls.__init__(self, call, self._channels["encoder"])
+        CollectionCalls.__init__(self, call, self._channels["search"])
+        EntityCalls.__init__(self, call, self._channels["search"])
+        SearchCalls.__init__(self, call, self._channels["search"])
         self._jobs = ingest_service_pb2_grpc.IngestServiceStub(self._channels["ingest"])
         self._assets = asset_service_pb2_grpc.AssetServiceStub(self._channels["ingest"])
 
@@ -113,141 +99,6 @@ class Client(EncoderCalls):
         )
         reply = self._call.unary(check, health_pb2.HealthCheckRequest())
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
-
-    # Collections
-
-    def create_collection(
-        self,
-        collection: str,
-        *,
-        encoder: str = DEFAULT_IMAGE_ENCODER,
-        description: str = "",
-        attributes: Sequence[collection_pb2.AttributeField] = (),
-    ) -> collection_pb2.Collection:
-        """Create a collection with one vector field, bound to the encoder."""
-        wanted = collection_pb2.Collection(
-            description=description,
-            vector_fields=[collection_pb2.VectorField(encoder=encoder_name(encoder))],
-            attributes=attributes,
-        )
-        request = collection_service_pb2.CreateCollectionRequest(
-            collection_id=collection.removeprefix("collections/"), collection=wanted
-        )
-        return self._call.unary(self._collections.CreateCollection, request)
-
-    def collection(self, collection: str) -> collection_pb2.Collection:
-        """One collection."""
-        name = collection_name(collection)
-        request = collection_service_pb2.GetCollectionRequest(name=name)
-        return self._call.unary(self._collections.GetCollection, request)
-
-    def collections(self) -> Iterator[collection_pb2.Collection]:
-        """All collections, by name."""
-
-        def page(token: str) -> collection_service_pb2.ListCollectionsResponse:
-            request = collection_service_pb2.ListCollectionsRequest(page_token=token)
-            return self._call.unary(self._collections.ListCollections, request)
-
-        for reply in pages(page):
-            yield from reply.collections
-
-    def delete_collection(self, collection: str) -> None:
-        """Delete a collection and its entities; the originals' bytes stay."""
-        name = collection_name(collection)
-        request = collection_service_pb2.DeleteCollectionRequest(name=name)
-        self._call.unary(self._collections.DeleteCollection, request)
-
-    # Entities
-
-    def upsert(
-        self, collection: str, entities: Sequence[entity_pb2.Entity]
-    ) -> entity_service_pb2.UpsertEntitiesResponse:
-        """Write entities; those that failed carry an error in their place in `results`."""
-        request = entity_service_pb2.UpsertEntitiesRequest(
-            collection=collection_name(collection), entities=entities
-        )
-        return self._call.unary(self._entities.UpsertEntities, request)
-
-    def count(self, collection: str, *, filter_: str = "") -> int:
-        """How many entities match the filter; without one, how many there are."""
-        request = entity_service_pb2.CountEntitiesRequest(
-            collection=collection_name(collection), filter=filter_
-        )
-        return self._call.unary(self._entities.CountEntities, request).count
-
-    def entities(self, collection: str, *, filter_: str = "") -> Iterator[entity_pb2.Entity]:
-        """The entities that match the filter, by id; without one, all of them."""
-
-        def page(token: str) -> entity_service_pb2.ListEntitiesResponse:
-            request = entity_service_pb2.ListEntitiesRequest(
-                collection=collection_name(collection),
-                filter=filter_,
-                page_size=1000,
-                page_token=token,
-            )
-            return self._call.unary(self._entities.ListEntities, request)
-
-        for reply in pages(page):
-            yield from reply.entities
-
-    # Searches
-
-    def search(
-        self, request: search_service_pb2.SearchRequest
-    ) -> search_service_pb2.SearchResponse:
-        """Any search that the API has."""
-        return self._call.unary(self._searches.Search, request)
-
-    def search_content(
-        self,
-        collection: str,
-        content: content_pb2.Content,
-        *,
-        top_k: int = 10,
-        min_score: float | None = None,
-        filter_: str = "",
-    ) -> search_service_pb2.SearchResponse:
-        """Entities closest to the content, best first."""
-        query = search_service_pb2.Query(content=content, min_score=min_score)
-        return self.search(
-            search_service_pb2.SearchRequest(
-                collection=collection_name(collection),
-                queries=[query],
-                top_k=top_k,
-                filter=filter_,
-            )
-        )
-
-    def search_image(
-        self,
-        collection: str,
-        image: bytes | Path,
-        *,
-        top_k: int = 10,
-        min_score: float | None = None,
-        filter_: str = "",
-    ) -> search_service_pb2.SearchResponse:
-        """Entities closest to an image file, given by its path or its bytes, best first."""
-        data = image.read_bytes() if isinstance(image, Path) else image
-        content = content_pb2.Content(image=data)
-        return self.search_content(
-            collection, content, top_k=top_k, min_score=min_score, filter_=filter_
-        )
-
-    def search_text(
-        self,
-        collection: str,
-        text: str,
-        *,
-        top_k: int = 10,
-        min_score: float | None = None,
-        filter_: str = "",
-    ) -> search_service_pb2.SearchResponse:
-        """Entities closest in meaning to the text, best first."""
-        content = content_pb2.Content(text=text)
-        return self.search_content(
-            collection, content, top_k=top_k, min_score=min_score, filter_=filter_
-        )
 
     # Jobs
 

@@ -9,13 +9,16 @@ from typing import Annotated
 import typer
 
 from lookalike_client.cli import (
+    aliases,
     collections,
     doctor,
     encode,
     encoders,
+    entities,
     ingest,
     jobs,
     models,
+    recommend,
     search,
     up,
 )
@@ -36,9 +39,13 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("ingest")(ingest.ingest)
 app.command("search")(search.search)
+app.command("recommend")(recommend.recommend)
+app.command("classify")(recommend.classify)
 app.command("encode")(encode.encode)
 app.add_typer(encoders.app, name="encoders")
 app.add_typer(collections.app, name="collections")
+app.add_typer(aliases.app, name="aliases")
+app.add_typer(entities.app, name="entities")
 app.add_typer(jobs.app, name="jobs")
 app.command("models", context_settings=models.PASS_EVERYTHING)(models.models)
 app.command("doctor")(doctor.doctor)

@@ -1,4 +1,4 @@
-"""`lookalike collections`: list, look at, create and delete collections."""
+"""`lookalike collections`: list, look at, create, change and delete collections."""
 
 from typing import Annotated
 
@@ -7,6 +7,7 @@ from rich.table import Table
 
 from lookalike.search.v1 import collection_pb2
 from lookalike_client._names import DEFAULT_IMAGE_ENCODER
+from lookalike_client.cli.schemas import ATTRIBUTE_HELP, FIELD_HELP, attribute_of, field_of
 from lookalike_client.cli.session import (
     Output,
     OutputOption,
@@ -17,7 +18,7 @@ from lookalike_client.cli.session import (
     state_word,
 )
 
-app = typer.Typer(help="Collections: list, get, create, delete.", no_args_is_help=True)
+app = typer.Typer(help="Collections: list, get, create, update, delete.", no_args_is_help=True)
 
 Collection = Annotated[str, typer.Argument(help="The collection, by its id.")]
 
@@ -44,16 +45,47 @@ def get(
 def create(
     context: typer.Context,
     collection: Collection,
+    *,
     encoder: Annotated[
         str, typer.Option(help="The encoder that it is bound to.")
     ] = DEFAULT_IMAGE_ENCODER,
+    field: Annotated[list[str] | None, typer.Option(help=FIELD_HELP)] = None,
+    attribute: Annotated[list[str] | None, typer.Option(help=ATTRIBUTE_HELP)] = None,
+    text_index: Annotated[
+        bool, typer.Option("--text-index", help="Let keywords look into the entities' texts.")
+    ] = False,
     description: Annotated[str, typer.Option(help="For people.")] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Create a collection."""
+    """Create a collection, by an encoder or by vector fields."""
     with session_of(context).client() as client:
-        created = client.create_collection(collection, encoder=encoder, description=description)
+        created = client.create_collection(
+            collection,
+            encoder=encoder,
+            vector_fields=[field_of(each) for each in field or ()],
+            attributes=[attribute_of(each) for each in attribute or ()],
+            text_index=collection_pb2.TextIndex() if text_index else None,
+            description=description,
+        )
     show(created, output, lambda: _table([created]))
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    collection: Collection,
+    description: Annotated[str | None, typer.Option(help="For people.")] = None,
+    add_attribute: Annotated[list[str] | None, typer.Option(help=ATTRIBUTE_HELP)] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Change the description, or add attributes."""
+    with session_of(context).client() as client:
+        changed = client.update_collection(
+            collection,
+            description=description,
+            add_attributes=[attribute_of(each) for each in add_attribute or ()],
+        )
+    show(changed, output, lambda: _table([changed]))
 
 
 @app.command()

@@ -1,20 +1,30 @@
-"""`lookalike search`: shows what is similar to an image, or to words."""
+"""`lookalike search`: shows what is similar to a file, to words, to a vector or to an entity."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from lookalike.search.v1 import search_service_pb2
-from lookalike.type.v1 import content_pb2
+from lookalike_client._names import collection_name, encoder_name
+from lookalike_client.cli.asking import (
+    EntityOption,
+    FieldOption,
+    FileArgument,
+    FilterOption,
+    MinScoreOption,
+    SmilesOption,
+    TextOption,
+    TopKOption,
+    VectorOption,
+    asked,
+)
 from lookalike_client.cli.exits import CommandError, ExitCode
+from lookalike_client.cli.hits import answer_table, nothing
 from lookalike_client.cli.session import (
     CollectionOption,
     Output,
     OutputOption,
     complaints,
-    printable,
     session_of,
     show,
 )
@@ -23,68 +33,73 @@ from lookalike_client.cli.session import (
 def search(
     context: typer.Context,
     *,
-    image: Annotated[
-        Path | None, typer.Argument(help="An image file to search with.", show_default=False)
+    file: FileArgument = None,
+    text: TextOption = None,
+    keyword: Annotated[
+        str | None, typer.Option(help="Words to look up in the entities' texts (BM25).")
     ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="Words to search with, instead of an image.")
-    ] = None,
+    smiles: SmilesOption = None,
+    vector: VectorOption = None,
+    entity: EntityOption = None,
     collection: CollectionOption = "photos",
-    top_k: Annotated[int, typer.Option("--top-k", "-k", help="How many hits at most.")] = 10,
-    min_score: Annotated[
-        float | None, typer.Option(help="Leave out hits with a lower score.")
-    ] = None,
-    filter_: Annotated[
-        str, typer.Option("--filter", help='Such as: item = "a.png" AND year >= 2020.')
+    field: FieldOption = "",
+    top_k: TopKOption = 10,
+    offset: Annotated[int, typer.Option(help="How many hits to leave out first.")] = 0,
+    min_score: MinScoreOption = None,
+    filter_: FilterOption = "",
+    group_by: Annotated[
+        str, typer.Option(help="Put hits with the same `item`, or attribute, into groups.")
     ] = "",
+    rerank: Annotated[
+        str, typer.Option(help="An encoder that looks at the best hits a second time.")
+    ] = "",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell how long each stage took.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Find what is similar to an image, or to words."""
-    content = _content(image, text)
+    """Find what is similar. Several of the ways to ask are fused into one list."""
+    queries = asked(
+        collection,
+        file=file,
+        text=text,
+        smiles=smiles,
+        vector=vector,
+        entity=entity,
+        keyword=keyword,
+        field=field,
+    )
+    if not queries:
+        raise CommandError(
+            "give a file, --text, --keyword, --smiles, --vector or --entity", ExitCode.USAGE
+        )
+    for query in queries:
+        if min_score is not None:
+            query.min_score = min_score
+    request = search_service_pb2.SearchRequest(
+        collection=collection_name(collection),
+        queries=queries,
+        top_k=top_k,
+        offset=offset,
+        filter=filter_,
+        explain=explain,
+    )
+    if group_by:
+        request.group_by.field = group_by
+    if rerank:
+        request.rerank.encoder = encoder_name(rerank)
     with session_of(context).client() as client:
-        reply = client.search_content(
-            collection, content, top_k=top_k, min_score=min_score, filter_=filter_
-        )
-    if output is Output.TABLE and not reply.hits:
-        complaints.print(_nothing(reply))
+        reply = client.search(request)
+    if output is Output.TABLE and not (reply.hits or reply.groups):
+        complaints.print(nothing(reply))
     else:
-        show(reply, output, lambda: hits_table(reply))
+        show(reply, output, lambda: answer_table(reply))
+    if explain and output is Output.TABLE:
+        complaints.print(_timings(reply))
 
 
-def _content(image: Path | None, text: str | None) -> content_pb2.Content:
-    if (image is None) == (text is None):
-        raise CommandError("give either an image file or --text", ExitCode.USAGE)
-    if text is not None:
-        return content_pb2.Content(text=text)
-    if image is None or not image.exists():
-        raise CommandError(f"no such file: {image}", ExitCode.USAGE)
-    if not image.is_file():
-        raise CommandError(f"{image} is no file - search with one image", ExitCode.USAGE)
-    data = image.read_bytes()
-    if not data:
-        raise CommandError(f"{image} is empty", ExitCode.USAGE)
-    return content_pb2.Content(image=data)
-
-
-def hits_table(reply: search_service_pb2.SearchResponse) -> Table:
-    """The hits, best first."""
-    table = Table()
-    for heading in ("rank", "score", "distance"):
-        table.add_column(heading, justify="right")
-    table.add_column("item", overflow="fold")
-    table.add_column("attributes", overflow="fold")
-    for hit in reply.hits:
-        table.add_row(
-            str(hit.rank),
-            f"{hit.score:.4f}",
-            f"{hit.distance:.4f}" if hit.HasField("distance") else "",
-            printable(hit.entity.item or hit.entity.name.rpartition("/")[2]),
-            printable(", ".join(f"{k}={value}" for k, value in hit.entity.attributes.items())),
-        )
-    return table
-
-
-def _nothing(reply: search_service_pb2.SearchResponse) -> str:
-    if reply.abstained:
-        return f"nothing is similar enough; the best score was {reply.best_score:.4f}"
-    return "nothing found"
+def _timings(reply: search_service_pb2.SearchResponse) -> str:
+    return ", ".join(
+        f"{each.stage} {each.duration.ToTimedelta().total_seconds() * 1000:.1f} ms"
+        for each in reply.timings
+    )
