@@ -155,6 +155,27 @@ async def test_bits_come_back_as_they_were_written(
     assert (neighbor.score, neighbor.distance) == (1.0, 0.0)
 
 
+async def test_ranking_out_of_small_windows(
+    store: MilvusStore, factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Milvus that returns few hits at once is asked for parts, with the filter on top."""
+    collection = await factory.create(bits_spec(factory, Metric.TANIMOTO, 128))
+    rng = np.random.default_rng(3)
+    chosen = np.argsort(rng.random((300, 128)), axis=1) < rng.choice([16, 17, 32], (300, 1))
+    packed = np.packbits(chosen, axis=1, bitorder="little")  # the numbers at which parts end
+    vectors = [Bits(each.tobytes(), 128) for each in packed]
+    await write(store, collection, records(vectors))
+    dialect = store._known_dialect()
+    small = replace(dialect.capabilities, max_window=12)
+    monkeypatch.setattr(store, "_dialect", replace(dialect, capabilities=small))
+    for query in vectors[:6]:
+        everything = ranking(Metric.TANIMOTO, query, vectors)
+        check_ranking(await find(store, collection, query, 12), everything[:12])
+        some = [each for each in everything if each[0] >= "e00150"]
+        found = await find(store, collection, query, 12, where="price >= 150 OR price < 0")
+        check_ranking(found, some[:12])
+
+
 @pytest.mark.parametrize("metric", METRICS)
 async def test_other_bits_replace_the_old_ones(
     store: MilvusStore, factory: Factory, metric: Metric

@@ -7,8 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from lookalike.search.v1 import collection_service_pb2, entity_pb2, search_service_pb2
+from lookalike.search.v1 import (
+    collection_service_pb2,
+    entity_pb2,
+    entity_service_pb2,
+    search_service_pb2,
+)
 from lookalike.type.v1 import outcome_pb2, vector_pb2
 from lookalike_common.errors import EncoderMismatchError, InvalidArgumentError, UnimplementedError
 from tests.support.search_client import (
@@ -211,9 +217,86 @@ async def test_bits_come_back_and_again_they_are_unchanged(client: SearchClient)
     assert outcomes(await client.upsert(collection, other)) == [outcome_pb2.OUTCOME_UPDATED]
 
 
+async def test_an_update_of_attributes_leaves_the_bits_alone(client: SearchClient) -> None:
+    data = rows(30)
+    collection = await filled(client, data)
+    changed = entity(collection, "e004", attributes={"color": "red"})
+    await client.entities.UpdateEntity(
+        entity_service_pb2.UpdateEntityRequest(
+            entity=changed, update_mask=FieldMask(paths=["attributes.color"])
+        )
+    )
+    found = await client.get(changed.name, output_fields=["vectors", "attributes"])
+    assert found.vectors["vector"].binary.data == data[4]
+    assert found.attributes.fields["color"].string_value == "red"
+    reply = await find(client, collection, by_bits(QUERY), top_k=30)
+    assert ids(reply.hits) == best(data)
+
+
+async def test_many_searches_at_once(client: SearchClient) -> None:
+    data = rows(100)
+    collection = await filled(client, data)
+    strong = search_service_pb2.CONSISTENCY_STRONG
+    reply = await client.searches.BatchSearch(
+        search_service_pb2.BatchSearchRequest(
+            collection=collection,
+            requests=[
+                search_service_pb2.SearchRequest(
+                    collection=collection, queries=[by_bits(each)], top_k=8, consistency=strong
+                )
+                for each in data[:20]
+            ],
+        )
+    )
+    found = [ids(each.response.hits) for each in reply.results]
+    assert found == [best(data, each)[:8] for each in data[:20]]
+
+
+async def test_recommendations_have_no_mean_of_bits(client: SearchClient) -> None:
+    data = rows(100)
+    collection = await filled(client, data)
+    request = search_service_pb2.RecommendRequest(
+        collection=collection,
+        positive=[by_entity(collection, "e003"), by_bits(QUERY)],
+        top_k=20,
+        consistency=search_service_pb2.CONSISTENCY_STRONG,
+    )
+    caught = await failure(client.searches.Recommend(request))
+    assert (type(caught), caught.field) == (InvalidArgumentError, "strategy")
+    request.strategy = search_service_pb2.RecommendRequest.STRATEGY_BEST_SCORE
+    reply = await client.searches.Recommend(request)
+    closest = sorted(
+        (-max(tanimoto(data[3], each), tanimoto(QUERY, each)), f"e{number:03d}")
+        for number, each in enumerate(data)
+        if number != 3
+    )
+    assert ids(reply.hits) == [each for _, each in closest][:20]
+
+
+async def test_neighbours_vote_about_bits(client: SearchClient) -> None:
+    collection = await client.create(bits_field(dimensions=8), attributes=ATTRIBUTES)
+    for number, (data, color) in enumerate(
+        [(b"\x0f", "red"), (b"\x1f", "red"), (b"\xf0", "blue"), (b"\xe0", "blue")]
+    ):
+        await client.upsert(
+            collection, with_bits(collection, number, data, attributes={"color": color})
+        )
+    reply = await client.searches.Classify(
+        search_service_pb2.ClassifyRequest(
+            collection=collection,
+            query=by_bits(b"\x0e"),
+            label="color",
+            neighbors=2,
+            consistency=search_service_pb2.CONSISTENCY_STRONG,
+        )
+    )
+    assert reply.label.string_value == "red"
+
+
 BAD = {
     "fewer bits": (bits(b"\x01"), EncoderMismatchError, ""),
     "more bits": (bits(bytes(9)), EncoderMismatchError, ""),
+    "more bytes than bits": (bits(b"\x01" * 9, SIZE), InvalidArgumentError, ".binary.data"),
     "another number of bytes": (bits(b"\x01" * 7, SIZE), InvalidArgumentError, ".binary.data"),
     "bits beyond the last": (bits(b"\x01" * 7 + b"\xff", 60), InvalidArgumentError, ".binary.data"),
     "no bit": (bits(bytes(8)), InvalidArgumentError, ""),

@@ -113,6 +113,38 @@ async def test_the_best_is_found_behind_a_thousand_that_cosine_prefers() -> None
     assert len(backend.asked) < 20
 
 
+def subsets_of(query: Bits, count: int, rng: np.random.Generator) -> list[Bits]:
+    """Return bits of few and of many, most of them the query's: cosine and Tanimoto disagree."""
+    own = np.unpackbits(np.frombuffer(query.data, np.uint8), bitorder="little").astype(bool)
+    kept = rng.random((count, query.size)) < rng.uniform(0.05, 1, (count, 1))
+    noise = rng.random((count, query.size)) < rng.uniform(0, 0.3, (count, 1)) ** 2
+    chosen = (own & kept) | noise
+    chosen[:, 0] |= ~chosen.any(axis=1)
+    packed = np.packbits(chosen, axis=1, bitorder="little")
+    return [Bits(each.tobytes(), query.size) for each in packed]
+
+
+@pytest.mark.parametrize("most", [20, 40, 1000])
+@pytest.mark.parametrize("seed", range(10))
+async def test_ranking_of_many_equals_brute_force(seed: int, most: int) -> None:
+    rng = np.random.default_rng(seed)
+    packed = np.packbits(rng.random(128) < rng.uniform(0.1, 0.6), bitorder="little")
+    query = Bits(packed.tobytes(), 128)
+    backend = Rows(subsets_of(query, 400, rng), query)
+    for limit in (1, 3, 10, 20):
+        found = await nearest(backend.look, query, limit=limit, most=most)
+        assert [each.score for each in found] == [score for score, _ in backend.best(limit)]
+        if most == 1000:
+            assert [each.record.id for each in found] == [each for _, each in backend.best(limit)]
+
+
+async def test_of_the_same_bits_those_with_the_lowest_ids_are_returned() -> None:
+    query = bits(0b1011)
+    backend = Rows([query] * 200, query)
+    found = await nearest(backend.look, query, limit=5, most=1000)
+    assert [each.record.id for each in found] == [f"{number:05d}" for number in range(5)]
+
+
 async def test_molecules_need_one_look() -> None:
     rng = np.random.default_rng(3)
     packed = np.packbits(rng.random((500, 256)) < 0.1, axis=1)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
 import numpy as np
 import pytest
 
 from lookalike.type.v1 import vector_pb2
-from lookalike_common.errors import EncoderMismatchError, InvalidArgumentError
+from lookalike_common.errors import EncoderMismatchError, InvalidArgumentError, LookalikeError
+from lookalike_search.commands.embedding import embed
 from lookalike_search.convert.vectors import to_vector
-from lookalike_search.model import Bits, Metric, VectorFieldSpec, VectorKind
+from lookalike_search.encoding import Content, ContentKind, EncoderPort
+from lookalike_search.model import Bits, Metric, Task, Vector, VectorFieldSpec, VectorKind
 from lookalike_search.vectors import check_vector, vector_bytes
+from lookalike_search.writing import Encoding
 
 
 def bits_field(metric: Metric = Metric.TANIMOTO, dimensions: int = 12) -> VectorFieldSpec:
@@ -55,3 +62,23 @@ def test_no_bits_have_no_tanimoto_but_a_hamming_distance() -> None:
         check_vector(nothing, bits_field(), "vector")
     assert caught.value.field == "vector"
     assert check_vector(nothing, bits_field(Metric.HAMMING), "vector") is nothing
+
+
+class OneSizeEncoder:
+    """Answers every content with twelve bits, of which the first text has none set."""
+
+    async def encode(
+        self, encoder: str, fingerprint: str, contents: Sequence[Content], task: Task
+    ) -> list[Vector | LookalikeError]:
+        assert (encoder, fingerprint, task) == ("encoders/x@1", "ab", Task.DOCUMENT)
+        return [Bits(bytes([number, 0]), 12) for number in range(len(contents))]
+
+
+async def test_what_an_encoder_answers_is_checked_for_each_entity() -> None:
+    field = replace(bits_field(), encoder="encoders/x@1", fingerprint="ab")
+    contents = [Content(kind=ContentKind.TEXT, data=each) for each in (b"a", b"b")]
+    encoder = cast(EncoderPort, OneSizeEncoder())  # of which this is all that is called
+    nothing, one = await embed(encoder, [Encoding(field, each, "content") for each in contents])
+    assert isinstance(nothing, InvalidArgumentError)
+    assert nothing.field == "content"
+    assert one == Bits(b"\x01\x00", 12)
