@@ -17,10 +17,10 @@ from tests.contract.rpc_tables.rows import (
     Row,
     World,
     invalid,
-    later,
     mismatch,
     missing,
 )
+from tests.contract.rpc_tables.structure import MOLECULE
 from tests.support.search_client import bits, by_entity, by_text, by_vector, by_words, ids
 
 SEARCH: Final = "SearchService.Search"
@@ -64,6 +64,10 @@ def _row(name: str, outcome: Outcome, *queries: Query, **fields: Any) -> Row:
 
 def _picture(name: str, image: bytes, outcome: Outcome) -> Row:
     return Row(SEARCH, name, search(PHOTOS, Query(content=Content(image=image))), outcome)
+
+
+def _structure(smiles: str, encoder: str = MOLECULE, **fields: Any) -> Query:
+    return Query(structure=pb.StructureQuery(smiles=smiles), encoder=encoder, **fields)
 
 
 FINDS: Final = [
@@ -264,11 +268,23 @@ ASSETS: Final = [
     ),
 ]
 
-LATER: Final = [
+STRUCTURES: Final = [
+    _row("a structure", Answers(lambda reply: not reply.hits), _structure("CCO")),
     _row(
-        "a structure",
-        later("queries[0].structure"),
-        Query(structure=pb.StructureQuery(smiles="C")),
+        "a structure that is none",
+        invalid("queries[0].structure.smiles", "INVALID_CONTENT"),
+        _structure("C(C"),
+    ),
+    _row("a structure without an encoder", invalid("queries[0].encoder"), _structure("C", "")),
+    _row(
+        "a structure by an encoder of texts",
+        Refuses(Code.FAILED_PRECONDITION, "WRONG_OPERATION", "queries[0].encoder"),
+        _structure("C", TEXT),
+    ),
+    _row(
+        "a structure in a number",
+        invalid("queries[0].attribute"),
+        _structure("C", attribute="price"),
     ),
 ]
 
@@ -281,5 +297,5 @@ ROWS: Final = [
     *BAD_FILTERS,
     *MISSING,
     *ASSETS,
-    *LATER,
+    *STRUCTURES,
 ]

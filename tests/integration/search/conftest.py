@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from lookalike_common.channels import open_channel
 from lookalike_common.server import GrpcServer
 from lookalike_common.testing import loopback, running
+from lookalike_encoder.app import build as build_encoder
+from lookalike_encoder.settings import EncoderServerSettings, EncoderSettings
 from lookalike_search.app import build
 from lookalike_search.settings import MilvusSettings, SearchServerSettings, SearchSettings
 from tests.support.search_client import SearchClient
@@ -51,3 +54,20 @@ async def search_server(milvus_uri: str, encoder_server: GrpcServer) -> AsyncIte
 async def client(search_server: GrpcServer) -> AsyncIterator[SearchClient]:
     async with open_channel(loopback(search_server.port)) as channel:
         yield SearchClient(channel)
+
+
+@pytest.fixture
+async def molecule_encoder(tmp_path: Path) -> AsyncIterator[GrpcServer]:
+    """The encoder service with its encoder of molecules, which is code alone."""
+    settings = EncoderSettings(
+        server=EncoderServerSettings(
+            port=0,
+            metrics_port=None,
+            drain_delay=timedelta(0),
+            drain_grace=timedelta(seconds=2),
+        ),
+        models_dir=tmp_path,
+        encoders=("morgan-2048",),
+    )
+    async with running(build_encoder(settings)) as server:
+        yield server

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,6 @@ from lookalike.type.v1 import content_pb2
 from lookalike_common.channels import open_channel
 from lookalike_common.server import GrpcServer
 from lookalike_common.testing import loopback, running
-from lookalike_encoder.app import build as build_encoder
-from lookalike_encoder.settings import EncoderServerSettings, EncoderSettings
 from lookalike_search.app import build
 from tests.integration.search.conftest import search_settings
 from tests.support import real_data
@@ -55,23 +51,6 @@ def drugs() -> Drugs:
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
     smiles = real_data.drugs()
     return Drugs(smiles, [generator.GetFingerprint(Chem.MolFromSmiles(each)) for each in smiles])
-
-
-@pytest.fixture
-async def molecule_encoder(tmp_path: Path) -> AsyncIterator[GrpcServer]:
-    """The encoder service with its encoder of molecules, which is code alone."""
-    settings = EncoderSettings(
-        server=EncoderServerSettings(
-            port=0,
-            metrics_port=None,
-            drain_delay=timedelta(0),
-            drain_grace=timedelta(seconds=2),
-        ),
-        models_dir=tmp_path,
-        encoders=("morgan-2048",),
-    )
-    async with running(build_encoder(settings)) as server:
-        yield server
 
 
 async def test_ranking_equals_rdkits(

@@ -19,7 +19,6 @@ from lookalike_common.errors import (
     InvalidPageTokenError,
     LookalikeError,
     NotFoundError,
-    UnimplementedError,
 )
 from lookalike_common.server import GrpcServer
 from tests.support.search_client import (
@@ -403,8 +402,8 @@ BAD: dict[str, tuple[search_service_pb2.Query, dict[str, Any], type[LookalikeErr
     "a structure": (
         search_service_pb2.Query(structure=search_service_pb2.StructureQuery(smiles="C")),
         {},
-        UnimplementedError,
-        "queries[0].structure",
+        InvalidArgumentError,
+        "queries[0].encoder",
     ),
     "a broken filter": (by_vector(1, 0, 0), {"filter": "price <"}, InvalidFilterError, "filter"),
     "groups by a field that is none": (

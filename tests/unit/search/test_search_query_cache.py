@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from lookalike_common.context import RequestContext, use_context
 from lookalike_common.errors import InvalidContentError, LookalikeError
-from lookalike_search.encoding import Content, ContentKind, EncoderFacts
+from lookalike_search.encoding import Content, ContentKind, EncoderFacts, Relation
 from lookalike_search.model import Bits, Task, Vector
 from lookalike_search.query_cache import (
     ENTRY_BYTES,
@@ -35,6 +35,9 @@ class CountingEncoder:
 
     async def rerank(self, *asked: Any) -> list[float | LookalikeError]:
         return [0.5 for _ in asked[2]]
+
+    async def match_structure(self, *asked: Any) -> list[bool | LookalikeError]:
+        return [True for _ in asked[3]]
 
     async def encode(
         self, encoder: str, fingerprint: str, contents: Sequence[Content], task: Task
@@ -124,6 +127,7 @@ async def test_a_content_that_is_large() -> None:
 async def test_the_rest_goes_through() -> None:
     encoder, _, _ = remembering()
     assert await encoder.rerank(NAME, "query", ["a"]) == [0.5]
+    assert await encoder.match_structure(NAME, "C", Relation.SAME, ["C"]) == [True]
 
 
 @given(

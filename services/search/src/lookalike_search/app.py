@@ -32,13 +32,15 @@ from lookalike_search.commands.migrations import Migrations
 from lookalike_search.commands.recommending import Recommending
 from lookalike_search.commands.searching import Searching
 from lookalike_search.commands.streams import UpsertStreams
+from lookalike_search.commands.structures import Structures
 from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
+from lookalike_search.commands.windows import Windows
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.limits import published
 from lookalike_search.query_cache import QueryCache, QueryCacheMetrics, RememberingEncoder
 from lookalike_search.rpc import collection, entity, search
-from lookalike_search.settings import AssetsSettings, SearchSettings, StreamSettings
+from lookalike_search.settings import AssetsSettings, SearchSettings
 
 
 @asynccontextmanager
@@ -65,7 +67,7 @@ async def build(
             cache = QueryCache(settings.query_cache.max_bytes, QueryCacheMetrics(metrics))
             encoder = RememberingEncoder(encoder, cache)
         catalog = Catalog(store, max_age=settings.milvus.facts_age)
-        services = _make_services(store, encoder, catalog, settings.streams)
+        services = _make_services(store, encoder, catalog, settings)
         server = _make_server(settings, services, store, metrics)
         store.listen(lambda available: _set_serving(server, serving=available))
         _set_serving(server, serving=False)
@@ -82,8 +84,9 @@ async def _open_assets(settings: AssetsSettings, stack: AsyncExitStack) -> Asset
 
 
 def _make_services(
-    store: MilvusStore, encoder: EncoderPort, catalog: Catalog, streams: StreamSettings
+    store: MilvusStore, encoder: EncoderPort, catalog: Catalog, settings: SearchSettings
 ) -> list[Service]:
+    streams = settings.streams
     upserts = Upserts(store, encoder, catalog)
     commands = Collections(store, encoder, catalog)
     collections = collection.CollectionServicer(
@@ -105,7 +108,7 @@ def _make_services(
         ),
         _make_validator(),
     )
-    searches = _make_searches(store, encoder, catalog)
+    searches = _make_searches(store, encoder, catalog, settings)
     return [
         Service(
             collection.SERVICE,
@@ -122,10 +125,11 @@ def _make_services(
 
 
 def _make_searches(
-    store: MilvusStore, encoder: EncoderPort, catalog: Catalog
+    store: MilvusStore, encoder: EncoderPort, catalog: Catalog, settings: SearchSettings
 ) -> search.SearchServicer:
     examples = Examples(store, encoder, catalog)
-    searching = Searching(store, encoder, examples, catalog)
+    structures = Structures(store, encoder, max_scanned=settings.structures.max_scanned)
+    searching = Searching(store, encoder, examples, Windows(store, structures), catalog)
     return search.SearchServicer(
         searching,
         BatchSearching(searching, examples, catalog),

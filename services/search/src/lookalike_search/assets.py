@@ -48,6 +48,7 @@ class ResolvingEncoder:
         self._assets = assets
         self.describe = encoder.describe
         self.rerank = encoder.rerank
+        self.match_structure = encoder.match_structure
 
     async def encode(
         self, encoder: str, fingerprint: str, contents: Sequence[Content], task: Task

@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from lookalike_common.errors import LookalikeError
 from lookalike_search.model import Metric, Task, Vector, VectorKind
+
+MAX_SMILES: Final = 4096
+"""Characters of a molecule that is compared."""
 
 
 class ContentKind(StrEnum):
@@ -23,6 +26,16 @@ class ContentKind(StrEnum):
     SMILES = "smiles"
     SEQUENCE = "sequence"
     ASSET = "asset"
+
+
+class Relation(StrEnum):
+    """How a molecule relates to one that is asked for."""
+
+    SAME = "same"
+    CONTAINS = "contains"
+    """It contains the one that is asked for."""
+    IS_CONTAINED = "is_contained"
+    """The one that is asked for contains it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,5 +99,15 @@ class EncoderPort(Protocol):
 
         Higher is closer, by the encoder's own measure. Raises what is wrong with the query at
         `query`, with the encoder at `encoder`, with the number of texts at `documents`.
+        """
+        ...
+
+    async def match_structure(
+        self, encoder: str, smiles: str, relation: Relation, candidates: Sequence[str]
+    ) -> list[bool | LookalikeError]:
+        """Tell which candidates, at least one, relate to a molecule as asked, or why one cannot.
+
+        Candidates have `MAX_SMILES` characters at most. Raises what is wrong with the molecule at
+        `smiles`, with the encoder at `encoder`.
         """
         ...

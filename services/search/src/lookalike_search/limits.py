@@ -37,4 +37,8 @@ _FIXED: Final[Mapping[str, int]] = {
 
 def published(settings: SearchSettings) -> Mapping[str, int]:
     """Return all limits, by name."""
-    return {**_FIXED, "max_encoded_asset_bytes": settings.assets.max_bytes}
+    return {
+        **_FIXED,
+        "max_encoded_asset_bytes": settings.assets.max_bytes,
+        "max_scanned_structures": settings.structures.max_scanned,
+    }

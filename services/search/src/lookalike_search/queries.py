@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from lookalike_common.errors import InvalidArgumentError
-from lookalike_search.encoding import Content
+from lookalike_search.encoding import Content, Relation
 from lookalike_search.fusion import Fusion, Hit
 from lookalike_search.grouping import GroupBy, HitGroup
 from lookalike_search.model import Consistency, Vector
@@ -44,11 +44,21 @@ class Keywords:
     """The full-text attribute to look in; empty for the entities' text."""
 
 
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A molecule, and how it must relate to the matches."""
+
+    smiles: str
+    relation: Relation
+    attribute: str = ""
+    """The attribute that holds the entities' SMILES; empty for their text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """One thing to look for."""
 
-    source: Content | Vector | EntityRef | Keywords
+    source: Content | Vector | EntityRef | Keywords | Structure
     vector_field: str = ""
     """May be empty where there is only one."""
     weight: float = 1.0

@@ -89,6 +89,7 @@ class RememberingEncoder:
         self._cache = cache
         self.describe = encoder.describe
         self.rerank = encoder.rerank
+        self.match_structure = encoder.match_structure
 
     async def encode(
         self, encoder: str, fingerprint: str, contents: Sequence[Content], task: Task

@@ -70,6 +70,13 @@ class QueryCacheSettings(Frozen):
     """What is kept at most; some 15,000 vectors of 384 dimensions. 0 keeps nothing."""
 
 
+class StructureSettings(Frozen):
+    """How molecules are compared by their structure."""
+
+    max_scanned: int = Field(default=20_000, ge=1)
+    """Entities that one query reads at most; what it answers says when there were more."""
+
+
 class SearchSettings(ServiceSettings):
     """Everything that can be set."""
 
@@ -87,3 +94,5 @@ class SearchSettings(ServiceSettings):
     """Vectors of contents that were searched for."""
     streams: StreamSettings = StreamSettings()
     """How streams of writes are taken."""
+    structures: StructureSettings = StructureSettings()
+    """How molecules are compared by their structure."""

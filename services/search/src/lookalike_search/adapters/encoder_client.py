@@ -19,7 +19,7 @@ from lookalike_common.errors import (
     LookalikeError,
 )
 from lookalike_common.status import error_from_rpc, error_from_status
-from lookalike_search.encoding import Content, ContentKind, EncoderFacts
+from lookalike_search.encoding import Content, ContentKind, EncoderFacts, Relation
 from lookalike_search.model import Bits, Metric, Task, Vector, VectorKind
 
 _FEW: Final = 16
@@ -40,6 +40,12 @@ _KINDS: Final[Mapping[int, VectorKind]] = {
 _TASKS: Final[Mapping[Task, content_pb2.TaskType.ValueType]] = {
     Task.QUERY: content_pb2.TASK_TYPE_QUERY,
     Task.DOCUMENT: content_pb2.TASK_TYPE_DOCUMENT,
+}
+
+_RELATIONS: Final[Mapping[Relation, encoder_service_pb2.StructureMatch.ValueType]] = {
+    Relation.SAME: encoder_service_pb2.STRUCTURE_MATCH_EXACT,
+    Relation.CONTAINS: encoder_service_pb2.STRUCTURE_MATCH_SUBSTRUCTURE,
+    Relation.IS_CONTAINED: encoder_service_pb2.STRUCTURE_MATCH_SUPERSTRUCTURE,
 }
 
 
@@ -113,6 +119,30 @@ class EncoderClient:
         if len(reply.results) != len(documents):
             raise InternalError("the encoder answered with another number of scores")
         return [_from_score(each) for each in reply.results]
+
+    async def match_structure(
+        self, encoder: str, smiles: str, relation: Relation, candidates: Sequence[str]
+    ) -> list[bool | LookalikeError]:
+        """See `EncoderPort`."""
+        request = encoder_service_pb2.MatchStructureRequest(
+            encoder=encoder,
+            smiles=smiles,
+            match=_RELATIONS[relation],
+            candidates=candidates,
+            priority=encoder_service_pb2.PRIORITY_INTERACTIVE,
+        )
+        with _translated():
+            reply: encoder_service_pb2.MatchStructureResponse = await self._stub.MatchStructure(
+                request
+            )
+        if len(reply.results) != len(candidates):
+            raise InternalError("the encoder answered with another number of results")
+        return [
+            _without_field(error_from_status(each.error))
+            if each.HasField("error")
+            else each.matched.matches
+            for each in reply.results
+        ]
 
 
 @contextmanager

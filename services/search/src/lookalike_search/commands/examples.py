@@ -20,6 +20,8 @@ from lookalike_common.errors import (
 )
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.entities import ENTITY
+from lookalike_search.commands.fields import choose_field, comparable_field
+from lookalike_search.commands.structures import Structural, structural
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import Content, EncoderPort
 from lookalike_search.model import (
@@ -30,7 +32,7 @@ from lookalike_search.model import (
     Vector,
     VectorFieldSpec,
 )
-from lookalike_search.queries import EntityRef, Keywords, Query
+from lookalike_search.queries import EntityRef, Keywords, Query, Structure
 from lookalike_search.store import Freshness, VectorStore
 from lookalike_search.vectors import check_vector
 
@@ -64,7 +66,7 @@ class Lookup:
     excluded: str = ""
 
 
-Target: TypeAlias = Example | Lookup
+Target: TypeAlias = Example | Lookup | Structural
 """What the store looks for."""
 _Outcome: TypeAlias = "Vector | LookalikeError"
 
@@ -109,6 +111,9 @@ class Examples:
             try:
                 if isinstance(source, Keywords):
                     made[place] = _lookup(each.query, source, collection.spec)
+                    continue
+                if isinstance(source, Structure):
+                    made[place] = structural(each.query, source, collection.spec, each.at)
                     continue
                 field = fields[place] = choose_field(each.query.vector_field, collection.spec)
                 match source:
@@ -171,7 +176,7 @@ class Examples:
         own = home.spec.uid == searched.spec.uid
         if own:  # also where one of a migration's sides was meant and the other one is searched
             home = searched
-        source = field.name if own else _comparable_field(home.spec, field).name
+        source = field.name if own else comparable_field(home.spec, field).name
         fetch = partial(self._read, tenant, home, source, asked.freshness)
         return (home.storage, source, asked.freshness), _Group(fetch, own)
 
@@ -257,39 +262,3 @@ def _lookup(query: Query, keywords: Keywords, spec: CollectionSpec) -> Lookup:
             field="keyword",
         )
     return Lookup(keywords.attribute, keywords.words)
-
-
-def choose_field(name: str, spec: CollectionSpec) -> VectorFieldSpec:
-    """Return the vector field of that name, or the only one."""
-    if not name:
-        if len(spec.vector_fields) > 1:
-            names = ", ".join(each.name for each in spec.vector_fields)
-            raise InvalidArgumentError(
-                f"is needed where there are several: {names}", field="vector_field"
-            )
-        return spec.vector_fields[0]
-    field = spec.vector_field(name)
-    if field is None:
-        raise InvalidArgumentError(
-            f"the collection has no vector field {name}", field="vector_field"
-        )
-    return field
-
-
-def _comparable_field(home: CollectionSpec, field: VectorFieldSpec) -> VectorFieldSpec:
-    """Return the field of another collection whose vectors `field`'s can be compared with."""
-    comparable = [
-        each
-        for each in home.vector_fields
-        if each.space and each.space == field.space and each.dimensions == field.dimensions
-    ]
-    comparable.sort(key=lambda each: each.name != field.name)
-    if not comparable:
-        spaces = ", ".join(each.space or "none" for each in home.vector_fields)
-        raise EncoderMismatchError(
-            f"the entity's vectors have the space {spaces}, vector field {field.name} has "
-            f"{field.space or 'none'}",
-            field="entity",
-            metadata={"expected": field.space, "actual": spaces},
-        )
-    return comparable[0]

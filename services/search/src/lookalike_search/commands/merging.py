@@ -1,7 +1,7 @@
 """How the answers to a search's queries become one list of hits, and how much of it is final. Pure.
 
-An answer is a window: the nearest entities up to a limit. What is final in a merged list is what
-no entity beyond the windows could come before, whatever its score turns out to be.
+An answer comes from a window: the nearest entities up to a limit. What is final in a merged list
+is what no entity beyond the windows could come before, whatever its score turns out to be.
 """
 
 from __future__ import annotations
@@ -15,13 +15,32 @@ from lookalike_search.model import Neighbor
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """What was found for one query, up to a limit."""
+
+    neighbors: Sequence[Neighbor]
+    """Best first, equal ones by id."""
+    exhausted: bool
+    """There is nothing beyond it."""
+    equals_follow: bool = False
+    """What is as good as its last one, and beyond it, comes later by id."""
+    truncated: bool = False
+    """There may be something beyond it that cannot be looked at."""
+
+    @property
+    def last(self) -> float:
+        """Score of the last one, and the most of what is beyond."""
+        return self.neighbors[-1].score if self.neighbors else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What one query found."""
 
     neighbors: Sequence[Neighbor]
     """Those that count, best first."""
     last: float
-    """No entity beyond the window scores higher."""
+    """No entity beyond the window comes before one that scores higher."""
     exhausted: bool
     """No entity beyond the window counts."""
 

@@ -11,17 +11,19 @@ pages fit together as long as nothing is written.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from lookalike_common.errors import join_path
 from lookalike_search.catalog import Catalog
-from lookalike_search.commands.examples import Asked, Example, Examples, Lookup, Target
-from lookalike_search.commands.merging import Answer, FusionMerger, Merged, Merger
+from lookalike_search.commands.examples import Asked, Example, Examples, Target
+from lookalike_search.commands.merging import Answer, FusionMerger, Merged, Merger, Window
 from lookalike_search.commands.plan import Plan, Reranking, make_plan
 from lookalike_search.commands.reranking import rerank_hits
 from lookalike_search.commands.stopwatch import Stopwatch
+from lookalike_search.commands.windows import Windows
 from lookalike_search.concurrency import together
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.fusion import Hit
@@ -67,9 +69,15 @@ class Searching:
     """The command behind `Search`, and what other commands search with."""
 
     def __init__(
-        self, store: VectorStore, encoder: EncoderPort, examples: Examples, catalog: Catalog
+        self,
+        store: VectorStore,
+        encoder: EncoderPort,
+        examples: Examples,
+        windows: Windows,
+        catalog: Catalog,
     ) -> None:
         self._store = store
+        self._windows = windows
         self._encoder = encoder
         self._catalog = catalog
         self._examples = examples
@@ -151,14 +159,15 @@ class Searching:
         while True:
             with watch.stage("store"):
                 windows = await together(
-                    [self._search_one(tenant, plan, each, limit, projection) for each in targets]
+                    [self._windows.find(tenant, plan, each, limit, projection) for each in targets]
                 )
             with watch.stage("fuse"):
                 others = [
-                    [each for each in some if not excluded.covers(each.record)] for some in windows
+                    [each for each in window.neighbors if not excluded.covers(each.record)]
+                    for window in windows
                 ]
                 answers = [
-                    _answer_of(window, some, query, limit)
+                    _answer_of(window, some, query)
                     for window, some, query in zip(windows, others, plan.order.queries, strict=True)
                 ]
                 if merger.vectors:  # which means that they are compared
@@ -173,35 +182,9 @@ class Searching:
                     hits=merged.hits,
                     groups=groups,
                     best_score=max((some[0].score for some in others if some), default=None),
-                    truncated=not enough,
+                    truncated=not enough or any(each.truncated for each in windows),
                 )
             limit = min(most, limit * _GROWTH)
-
-    async def _search_one(
-        self, tenant: str, plan: Plan, target: Target, limit: int, projection: Projection
-    ) -> list[Neighbor]:
-        if isinstance(target, Lookup):
-            return await self._store.keyword_search(
-                tenant,
-                plan.collection,
-                target.attribute,
-                target.words,
-                limit=limit,
-                where=plan.where,
-                projection=projection,
-                freshness=plan.freshness,
-            )
-        return await self._store.search(
-            tenant,
-            plan.collection,
-            target.field.name,
-            target.vector,
-            limit=limit,
-            where=plan.where,
-            projection=projection,
-            freshness=plan.freshness,
-            params=plan.params,
-        )
 
     async def _rerank(
         self,
@@ -265,16 +248,13 @@ def _most_of_each(targets: Sequence[Target], projection: Projection) -> int:
     return max(1, _MAX_BYTES // (row * len(targets)))
 
 
-def _answer_of(
-    window: Sequence[Neighbor], others: Sequence[Neighbor], query: Query, limit: int
-) -> Answer:
+def _answer_of(window: Window, others: Sequence[Neighbor], query: Query) -> Answer:
     """Return what counts of a window, `others` being what is not left out of it."""
-    last = window[-1].score if window else 0.0
-    too_far = query.min_score is not None and as_replied(last) < query.min_score
+    too_far = query.min_score is not None and as_replied(window.last) < query.min_score
     return Answer(
         neighbors=[each for each in others if _is_wanted(each, query)],
-        last=last,
-        exhausted=len(window) < limit or too_far,
+        last=-math.inf if window.equals_follow else window.last,
+        exhausted=window.exhausted or too_far,
     )
 
 

@@ -11,12 +11,12 @@ from google.protobuf.duration_pb2 import Duration
 
 from lookalike.search.v1 import search_service_pb2
 from lookalike.type.v1 import outcome_pb2
-from lookalike_common.errors import InvalidArgumentError, UnimplementedError
+from lookalike_common.errors import InvalidArgumentError
 from lookalike_common.ids import parse_name
 from lookalike_search.convert.entities import collection_id_of, put_entity
 from lookalike_search.convert.values import from_content, put_value
 from lookalike_search.convert.vectors import from_vector
-from lookalike_search.encoding import Content
+from lookalike_search.encoding import Content, Relation
 from lookalike_search.fusion import Fusion, Hit
 from lookalike_search.grouping import GroupBy
 from lookalike_search.model import Consistency, Vector
@@ -30,6 +30,7 @@ from lookalike_search.queries import (
     Rerank,
     SearchOrder,
     SearchResult,
+    Structure,
 )
 
 Shown: TypeAlias = search_service_pb2.SearchRequest | search_service_pb2.RecommendRequest
@@ -40,6 +41,12 @@ CONSISTENCIES: Final[Mapping[int, Consistency]] = {
     search_service_pb2.CONSISTENCY_STRONG: Consistency.STRONG,
     search_service_pb2.CONSISTENCY_BOUNDED: Consistency.BOUNDED,
     search_service_pb2.CONSISTENCY_EVENTUAL: Consistency.EVENTUAL,
+}
+_RELATIONS: Final[Mapping[int, Relation]] = {
+    search_service_pb2.StructureQuery.MATCH_UNSPECIFIED: Relation.SAME,
+    search_service_pb2.StructureQuery.MATCH_EXACT: Relation.SAME,
+    search_service_pb2.StructureQuery.MATCH_SUBSTRUCTURE: Relation.CONTAINS,
+    search_service_pb2.StructureQuery.MATCH_SUPERSTRUCTURE: Relation.IS_CONTAINED,
 }
 _FUSIONS: Final[Mapping[int, Fusion]] = {
     search_service_pb2.FUSION_UNSPECIFIED: Fusion.RRF,
@@ -110,9 +117,11 @@ def from_query(message: search_service_pb2.Query, at: str) -> Query:
 
 def _from_source(
     message: search_service_pb2.Query, at: str
-) -> Content | Vector | EntityRef | Keywords:
-    if message.attribute and not message.HasField("keyword"):
-        raise InvalidArgumentError("only keyword queries look in it", field=f"{at}.attribute")
+) -> Content | Vector | EntityRef | Keywords | Structure:
+    if message.attribute and message.WhichOneof("source") not in {"keyword", "structure"}:
+        raise InvalidArgumentError(
+            "only queries by keywords or structure look in it", field=f"{at}.attribute"
+        )
     match message.WhichOneof("source"):
         case "content":
             return from_content(message.content, f"{at}.content")
@@ -124,10 +133,11 @@ def _from_source(
             )
         case "keyword":
             return Keywords(message.keyword, message.attribute)
+        case "structure":
+            wanted = message.structure
+            return Structure(wanted.smiles, _RELATIONS[wanted.match], message.attribute)
         case None:
             raise InvalidArgumentError("has nothing to look for", field=at)
-        case other:
-            raise UnimplementedError(f"{other} queries are not built yet", field=f"{at}.{other}")
 
 
 def _from_rerank(request: search_service_pb2.SearchRequest) -> Rerank | None:
