@@ -37,6 +37,7 @@ from tests.contract.rpc_tables import (
     encoder,
     entities,
     ingest,
+    lifecycle,
     migrations,
     search,
 )
@@ -207,7 +208,7 @@ class _Preparation:
         )
         for alias in (collections.KEPT_ALIAS, collections.MOVED_ALIAS, collections.DOOMED_ALIAS):
             await self._ask(
-                "CollectionService.SetAlias", collections.set_alias(alias, collections.PLAIN)
+                "CollectionService.SetAlias", lifecycle.set_alias(alias, collections.PLAIN)
             )
         for name in (collections.PLAIN, collections.WRITTEN):
             await self._upsert(name, collections.plain_entities(name))

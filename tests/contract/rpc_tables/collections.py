@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from lookalike.search.v1 import collection_pb2, collection_service_pb2, entity_pb2
 from lookalike.search.v1 import entity_service_pb2 as pb
@@ -21,7 +20,6 @@ from tests.contract.rpc_tables.rows import (
     RefusesItem,
     Row,
     invalid,
-    later,
     mismatch,
     missing,
 )
@@ -48,6 +46,7 @@ DOOMED_ALIAS: Final = "aliases/table-doomed-alias"
 
 VectorField = collection_pb2.VectorField
 Content = content_pb2.Content
+KEY: Final = Attribute(name="key", type=Attribute.TYPE_STRING, filterable=True)
 NAN: Final = vector_pb2.Vector(
     dense=vector_pb2.DenseVector(data=np.array([1, math.nan, 0], "<f4").tobytes())
 )
@@ -206,8 +205,28 @@ CREATE: Final = [
         invalid("collection.vector_fields[0].metric"),
         bits_field(vector_pb2.METRIC_COSINE),
     ),
-    _creation(
-        "a partition key", later("collection.partition_key"), plain_field(), partition_key="a"
+    Row(
+        "CollectionService.CreateCollection",
+        "a partition key",
+        create("table-parted", plain_field(), attributes=[KEY], partition_key="key"),
+        Answers(lambda reply: reply.partition_key == "key"),
+    ),
+    *(
+        _creation(
+            f"a partition key that {what}",
+            invalid("collection.partition_key"),
+            plain_field(),
+            attributes=attributes,
+            partition_key="key",
+        )
+        for what, attributes in {
+            "is not declared": [],
+            "may be missing": [
+                Attribute(name="key", type=Attribute.TYPE_INT, filterable=True, nullable=True)
+            ],
+            "has no column": [Attribute(name="key", type=Attribute.TYPE_STRING)],
+            "is a double": [Attribute(name="key", type=Attribute.TYPE_DOUBLE, filterable=True)],
+        }.items()
     ),
     _creation("no time to live", invalid("collection.ttl"), plain_field(), ttl=Duration(seconds=0)),
     _creation(
@@ -325,174 +344,6 @@ COLLECTIONS: Final = [
 ]
 
 
-def _update(title: str, outcome: Outcome, *paths: str, **fields: Any) -> Row:
-    request = collection_service_pb2.UpdateCollectionRequest(
-        collection=collection_pb2.Collection(**{"name": WRITTEN, **fields}),
-        update_mask=FieldMask(paths=paths),
-    )
-    return Row("CollectionService.UpdateCollection", title, request, outcome)
-
-
-UPDATE: Final = [
-    _update(
-        "a description",
-        Answers(
-            lambda reply: (
-                (reply.name, reply.description) == (WRITTEN, "new") and len(reply.attributes) > 0
-            )
-        ),
-        "description",
-        description="new",
-    ),
-    _update("unknown", missing(NONE), "description", name=NONE),
-    _update("no name", invalid("collection.name"), "description", name=""),
-    _update("no mask", invalid("update_mask")),
-    _update("what cannot be changed", invalid("update_mask"), "vector_fields"),
-    _update(
-        "an old etag",
-        Refuses(Code.ABORTED, "ETAG_MISMATCH", "etag"),
-        "description",
-        etag="old",
-    ),
-    _update("no time to live", invalid("collection.ttl"), "ttl", ttl=Duration(nanos=1)),
-    _update("attributes removed", invalid("collection.attributes"), "attributes"),
-    _update(
-        "a required attribute",
-        invalid("collection.attributes[0].nullable"),
-        "attributes",
-        attributes=[Attribute(name="late", type=Attribute.TYPE_INT)],
-    ),
-    _update(
-        "words of an attribute",
-        invalid("collection.attributes[0].full_text"),
-        "attributes",
-        attributes=[
-            Attribute(name="late", type=Attribute.TYPE_STRING, nullable=True, full_text=True)
-        ],
-    ),
-    _update(
-        "a label without a key",
-        invalid("collection.labels", "LIMIT_EXCEEDED"),
-        "labels",
-        labels={"": "x"},
-    ),
-]
-
-
-def _lifecycle(rpc: str, title: str, outcome: Outcome, name: str, **fields: str) -> Row:
-    request = getattr(collection_service_pb2, f"{rpc}Request")(name=name, **fields)
-    return Row(f"CollectionService.{rpc}", title, request, outcome)
-
-
-_READY = Answers(lambda reply: reply.state == collection_pb2.Collection.STATE_READY)
-_OLD = Refuses(Code.ABORTED, "ETAG_MISMATCH", "etag")
-_RELEASED = Refuses(Code.FAILED_PRECONDITION, "COLLECTION_NOT_READY")
-
-LIFECYCLE: Final = [
-    _lifecycle("LoadCollection", "loaded already", _READY, WRITTEN),
-    _lifecycle("LoadCollection", "unknown", missing(NONE), NONE),
-    _lifecycle("LoadCollection", "an old etag", _OLD, PLAIN, etag="old"),
-    _lifecycle(
-        "ReleaseCollection",
-        "known",
-        Answers(lambda reply: reply.state == collection_pb2.Collection.STATE_RELEASED),
-        RELEASED,
-    ),
-    _lifecycle("ReleaseCollection", "unknown", missing(NONE), NONE),
-    _lifecycle("ReleaseCollection", "an old etag", _OLD, PLAIN, etag="old"),
-    _lifecycle(
-        "OptimizeCollection",
-        "known",
-        Answers(lambda reply: reply.vector_fields[0].index.progress == 1.0),
-        WRITTEN,
-    ),
-    _lifecycle("OptimizeCollection", "unknown", missing(NONE), NONE),
-    _lifecycle("OptimizeCollection", "released", _RELEASED, RELEASED),
-    Row(
-        "EntityService.UpsertEntities",
-        "into a released collection",
-        pb.UpsertEntitiesRequest(collection=RELEASED, entities=[entity(RELEASED, "new", 1, 2, 3)]),
-        _RELEASED,
-    ),
-    Row(
-        "EntityService.CountEntities",
-        "of a released collection",
-        pb.CountEntitiesRequest(collection=RELEASED),
-        _RELEASED,
-    ),
-]
-
-
-def set_alias(name: str, collection: str, etag: str = "") -> collection_service_pb2.SetAliasRequest:
-    return collection_service_pb2.SetAliasRequest(
-        alias=collection_pb2.Alias(name=name, collection=collection, etag=etag)
-    )
-
-
-def _alias(name: str, request: collection_service_pb2.SetAliasRequest, outcome: Outcome) -> Row:
-    return Row("CollectionService.SetAlias", name, request, outcome)
-
-
-def _no_alias(title: str, outcome: Outcome, name: str, etag: str = "") -> Row:
-    request = collection_service_pb2.DeleteAliasRequest(name=name, etag=etag)
-    return Row("CollectionService.DeleteAlias", title, request, outcome)
-
-
-ALIASES: Final = [
-    _alias(
-        "a new one",
-        set_alias("aliases/table-new", TEXTS),
-        Answers(lambda reply: (reply.collection, reply.previous_collection) == (TEXTS, "")),
-    ),
-    _alias(
-        "to another collection",
-        set_alias(MOVED_ALIAS, TEXTS),
-        Answers(lambda reply: (reply.collection, reply.previous_collection) == (TEXTS, PLAIN)),
-    ),
-    _alias("to no collection", set_alias(KEPT_ALIAS, NONE), missing(NONE)),
-    _alias(
-        "the id of a collection",
-        set_alias("aliases/table-plain", TEXTS),
-        Refuses(Code.ALREADY_EXISTS, "RESOURCE_EXISTS", "alias.name", PLAIN),
-    ),
-    _alias(
-        "an old etag",
-        set_alias(KEPT_ALIAS, TEXTS, "old"),
-        Refuses(Code.ABORTED, "ETAG_MISMATCH", "etag"),
-    ),
-    _alias("a name that is none", set_alias("table-new", TEXTS), invalid("alias.name")),
-    Row(
-        "CollectionService.CreateCollection",
-        "the id of an alias",
-        create("table-kept", plain_field()),
-        Refuses(Code.ALREADY_EXISTS, "RESOURCE_EXISTS", "collection_id"),
-    ),
-    _no_alias("known", Answers(lambda reply: reply.ByteSize() == 0), name=DOOMED_ALIAS),
-    _no_alias("unknown", missing("aliases/none"), name="aliases/none"),
-    _no_alias("a collection", missing("aliases/table-plain"), name="aliases/table-plain"),
-    _no_alias(
-        "an old etag",
-        Refuses(Code.ABORTED, "ETAG_MISMATCH", "etag"),
-        name=KEPT_ALIAS,
-        etag="old",
-    ),
-    Row(
-        "CollectionService.ListAliases",
-        "all",
-        collection_service_pb2.ListAliasesRequest(),
-        Answers(
-            lambda reply: (KEPT_ALIAS, PLAIN) in [(a.name, a.collection) for a in reply.aliases]
-        ),
-    ),
-    Row(
-        "CollectionService.ListAliases",
-        "a damaged page token",
-        collection_service_pb2.ListAliasesRequest(page_token="nonsense"),
-        invalid("page_token", "INVALID_PAGE_TOKEN"),
-    ),
-]
-
-
 def upsert(collection: str, *entities: entity_pb2.Entity) -> pb.UpsertEntitiesRequest:
     return pb.UpsertEntitiesRequest(collection=collection, entities=entities)
 
@@ -580,4 +431,4 @@ UPSERT: Final = [
     ),
 ]
 
-ROWS: Final = [*CREATE, *COLLECTIONS, *UPDATE, *LIFECYCLE, *ALIASES, *UPSERT]
+ROWS: Final = [*CREATE, *COLLECTIONS, *UPSERT]

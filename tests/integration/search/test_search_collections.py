@@ -17,7 +17,6 @@ from lookalike_common.errors import (
     InvalidArgumentError,
     InvalidPageTokenError,
     NotFoundError,
-    UnimplementedError,
     UnsupportedByBackendError,
 )
 from lookalike_common.server import GrpcServer
@@ -264,9 +263,9 @@ REFUSED = {
         InvalidArgumentError,
         "collection.attributes[0].name",
     ),
-    "a partition key": (
+    "a partition key that is not declared": (
         collection_pb2.Collection(vector_fields=[plain_field()], partition_key="a"),
-        UnimplementedError,
+        InvalidArgumentError,
         "collection.partition_key",
     ),
 }

@@ -192,6 +192,8 @@ class CollectionSpec:
     create_time: datetime
     vector_fields: tuple[VectorFieldSpec, ...]
     attributes: tuple[AttributeSpec, ...] = ()
+    partition_key: str = ""
+    """An attribute by whose values entities are kept apart; empty for none."""
     layout: int = LAYOUT
     """Which columns it has besides those that follow from the other facts."""
     text_analyzer: str = ""

@@ -46,6 +46,8 @@ class Capabilities:
     """Vector fields of a collection, its keyword indexes counted in."""
     analyzers: frozenset[str]
     """Ways to tell words apart for keyword queries; none where it knows no keyword queries."""
+    partition_key: bool
+    """Whether entities can be kept apart by an attribute."""
     max_window: int
     """Hits that one search may return."""
 

@@ -93,6 +93,7 @@ class CollectionDraft:
     attributes: tuple[AttributeSpec, ...] = ()
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    partition_key: str = ""
     ttl: timedelta | None = None
     text_analyzer: str = ""
     """How the words of entities' text are told apart; empty where they are not indexed."""
@@ -127,6 +128,7 @@ class Collections:
         Raises what is wrong with them, at `collection.…`.
         """
         check_attributes(draft.attributes)
+        _check_partition_key(draft.partition_key, draft.attributes, self._store.capabilities)
         names = _field_names(draft.vector_fields)
         capabilities = self._store.capabilities
         if len(names) > capabilities.max_vector_fields:
@@ -154,6 +156,7 @@ class Collections:
             create_time=datetime.now(UTC),
             vector_fields=tuple(fields),
             attributes=draft.attributes,
+            partition_key=draft.partition_key,
             text_analyzer=draft.text_analyzer,
         )
 
@@ -240,6 +243,28 @@ def check_etag(collection: StoredCollection, etag: str) -> None:
         raise EtagMismatchError(
             "the collection changed since its etag was read; read it again", field="etag"
         )
+
+
+def _check_partition_key(
+    name: str, attributes: Sequence[AttributeSpec], capabilities: Capabilities
+) -> None:
+    """Raise `InvalidArgumentError` unless every entity has a column with the key."""
+    if not name:
+        return
+    at = "collection.partition_key"
+    if not capabilities.partition_key:
+        raise UnsupportedByBackendError(
+            f"{capabilities.backend} {capabilities.version} has no partition keys that hold when "
+            "entities are written again",
+            field=at,
+        )
+    attribute = next((each for each in attributes if each.name == name), None)
+    if attribute is None:
+        raise InvalidArgumentError(f"{name} is no declared attribute", field=at)
+    if attribute.type not in {AttributeType.STRING, AttributeType.INT}:
+        raise InvalidArgumentError(f"{name} is a {attribute.type}, not string or int", field=at)
+    if attribute.nullable or not attribute.filterable:
+        raise InvalidArgumentError(f"{name} must be filterable and not nullable", field=at)
 
 
 def check_ttl(ttl: timedelta | None) -> None:

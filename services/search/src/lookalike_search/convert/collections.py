@@ -10,7 +10,6 @@ from google.protobuf.duration_pb2 import Duration
 
 from lookalike.search.v1 import collection_pb2, collection_service_pb2
 from lookalike.type.v1 import vector_pb2
-from lookalike_common.errors import UnimplementedError
 from lookalike_search.commands.collection_changes import CollectionUpdate
 from lookalike_search.commands.collection_view import CollectionView
 from lookalike_search.commands.collections import CollectionDraft, VectorFieldDraft
@@ -75,13 +74,13 @@ def from_start(request: collection_service_pb2.StartMigrationRequest) -> Collect
 
 
 def _from_collection(message: collection_pb2.Collection, collection_id: str) -> CollectionDraft:
-    _refuse_unbuilt(message)
     return CollectionDraft(
         id=collection_id,
         description=message.description,
         labels=dict(message.labels),
         vector_fields=tuple(_from_field(each) for each in message.vector_fields),
         attributes=tuple(_from_attribute(each) for each in message.attributes),
+        partition_key=message.partition_key,
         ttl=_ttl(message),
         text_analyzer=_text_analyzer(message),
     )
@@ -137,6 +136,7 @@ def to_collection(view: CollectionView, backend: str) -> collection_pb2.Collecti
         create_time=to_timestamp(spec.create_time),
         update_time=to_timestamp(settings.update_time),
         etag=view.collection.etag,
+        partition_key=spec.partition_key,
         ttl=_to_duration(settings.ttl),
         text_index=_text_index(spec),
         aliases=[f"{_ALIAS}{each}" for each in view.aliases],
@@ -185,16 +185,6 @@ def _text_index(spec: CollectionSpec) -> collection_pb2.TextIndex | None:
     if not spec.text_analyzer:
         return None
     return collection_pb2.TextIndex(analyzer=spec.text_analyzer)
-
-
-def _refuse_unbuilt(message: collection_pb2.Collection) -> None:
-    """Raise `UnimplementedError` for what this release does not do yet."""
-    asked = {
-        "partition_key": bool(message.partition_key),
-    }
-    for path, wanted in asked.items():
-        if wanted:
-            raise UnimplementedError("is not built yet", field=f"collection.{path}")
 
 
 def _from_field(message: collection_pb2.VectorField) -> VectorFieldDraft:

@@ -61,6 +61,7 @@ def dialect_of(version: str) -> Dialect:
                 bit_index_types=frozenset({IndexType.FLAT}),
                 max_vector_fields=8,
                 analyzers=frozenset({"standard"}),
+                partition_key=True,
                 max_window=_MAX_WINDOW,
             ),
             # Lite looks at every row whatever the index: exact search is its fastest as well.
@@ -83,6 +84,9 @@ def dialect_of(version: str) -> Dialect:
             max_vector_fields=1 if version_pair < (2, 4) else 4,
             # Verified on Lite only: no server of 2.5 or later was at hand.
             analyzers=_ANALYZERS if version_pair >= (2, 5) else frozenset(),
+            # 2.3 upserts into a partition of its own choice, where no filter finds it; verified on
+            # Lite only.
+            partition_key=(major, minor) >= (2, 4),
             max_window=_MAX_WINDOW,
         ),
         automatic_index=IndexType.HNSW,

@@ -40,6 +40,7 @@ def encode_facts(spec: CollectionSpec, settings: CollectionSettings) -> str:
         "vector_fields": [_field_to_json(each) for each in spec.vector_fields],
         "attributes": [_attribute_to_json(each) for each in spec.attributes],
         "text_analyzer": spec.text_analyzer,
+        "partition_key": spec.partition_key,
         "layout": spec.layout,
         "settings": _settings_to_json(settings),
     }
@@ -57,6 +58,7 @@ def decode_facts(text: str) -> tuple[CollectionSpec, CollectionSettings]:
         create_time=datetime.fromisoformat(facts["create_time"]),
         vector_fields=tuple(_field_from_json(each) for each in facts["vector_fields"]),
         attributes=tuple(_attribute_from_json(each) for each in facts["attributes"]),
+        partition_key=facts.get("partition_key", ""),
         layout=facts.get("layout", 1),
         text_analyzer=facts.get("text_analyzer", ""),
     )

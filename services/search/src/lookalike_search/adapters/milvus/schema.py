@@ -82,7 +82,7 @@ def entity_schema(
         schema_pb2.FieldSchema(name=SYSTEM, data_type=schema_pb2.JSON),
         schema_pb2.FieldSchema(name=ATTRIBUTES, data_type=schema_pb2.JSON),
         *(_times(spec)),
-        *(_typed(each, analyzers) for each in typed_attributes(spec)),
+        *(_typed(each, analyzers, spec.partition_key) for each in typed_attributes(spec)),
         *(schema for each in vectors for schema in each.schemas()),
         *(each.schema() for each in words),
     ]
@@ -180,11 +180,16 @@ def _times(spec: CollectionSpec) -> list[schema_pb2.FieldSchema]:
     return [column] if has_times(spec) else []
 
 
-def _typed(attribute: AttributeSpec, analyzers: Mapping[str, str]) -> schema_pb2.FieldSchema:
+def _typed(
+    attribute: AttributeSpec, analyzers: Mapping[str, str], partition_key: str
+) -> schema_pb2.FieldSchema:
     kind, name = COLUMN_TYPES[attribute.type], column_name(attribute.name)
     if kind == schema_pb2.VarChar:
-        return _varchar(name, _TEXT_BYTES, analyzer=analyzers.get(name, ""))
-    return schema_pb2.FieldSchema(name=name, data_type=kind)
+        field = _varchar(name, _TEXT_BYTES, analyzer=analyzers.get(name, ""))
+    else:
+        field = schema_pb2.FieldSchema(name=name, data_type=kind)
+    field.is_partition_key = attribute.name == partition_key
+    return field
 
 
 def _whole(value: float) -> float:
