@@ -64,6 +64,12 @@ class Exclusion:
         """Whether an entity is left out."""
         return record.id in self.ids or record.item in self.items
 
+    def drop_from(self, window: Sequence[Neighbor]) -> Sequence[Neighbor]:
+        """Return what is not left out."""
+        if not (self.ids or self.items):
+            return window
+        return [each for each in window if not self.covers(each.record)]
+
 
 class Searching:
     """The command behind `Search`, and what other commands search with."""
@@ -162,10 +168,7 @@ class Searching:
                     [self._windows.find(tenant, plan, each, limit, projection) for each in targets]
                 )
             with watch.stage("fuse"):
-                others = [
-                    [each for each in window.neighbors if not excluded.covers(each.record)]
-                    for window in windows
-                ]
+                others = [excluded.drop_from(window.neighbors) for window in windows]
                 answers = [
                     _answer_of(window, some, query)
                     for window, some, query in zip(windows, others, plan.order.queries, strict=True)
@@ -252,7 +255,7 @@ def _answer_of(window: Window, others: Sequence[Neighbor], query: Query) -> Answ
     """Return what counts of a window, `others` being what is not left out of it."""
     too_far = query.min_score is not None and as_replied(window.last) < query.min_score
     return Answer(
-        neighbors=[each for each in others if _is_wanted(each, query)],
+        neighbors=_wanted(others, query),
         last=-math.inf if window.equals_follow else window.last,
         exhausted=window.exhausted or too_far,
     )
@@ -263,11 +266,16 @@ def _masked(hit: Hit, mask: OutputMask) -> Hit:
     return hit if record is hit.record else replace(hit, record=record)
 
 
-def _is_wanted(neighbor: Neighbor, query: Query) -> bool:
-    score = as_replied(neighbor.score)
-    return (query.min_score is None or score >= query.min_score) and (
-        query.max_score is None or score <= query.max_score
-    )
+def _wanted(others: Sequence[Neighbor], query: Query) -> Sequence[Neighbor]:
+    least, most = query.min_score, query.max_score
+    if least is None and most is None:
+        return others
+    return [
+        each
+        for each in others
+        if (least is None or as_replied(each.score) >= least)
+        and (most is None or as_replied(each.score) <= most)
+    ]
 
 
 def _decides(plan: Plan, merged: Merged, groups: Sequence[HitGroup]) -> bool:

@@ -172,12 +172,14 @@ class Coalescer(Generic[Key, Question, Answer]):
     ) -> None:
         """Run a request in no caller's context, whose deadline would be everybody's."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, callers = loop.time(), len(batch)
         task = asyncio.create_task(self._answer(key, batch), context=contextvars.Context())
         lane.running.add(task)
 
         def left(_answer: asyncio.Future[Answer]) -> None:
-            if all(each.answer.done() for each in batch):
+            nonlocal callers
+            callers -= 1
+            if not callers:
                 task.cancel()
 
         def done(_task: asyncio.Task[None]) -> None:

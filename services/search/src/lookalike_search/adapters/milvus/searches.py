@@ -19,7 +19,8 @@ from lookalike_search.adapters.milvus.vector_columns import VectorColumn
 from lookalike_search.model import Neighbor, Projection, Vector
 from lookalike_search.store import Freshness
 
-_MAX_VECTORS: Final = 64
+_MAX_VECTORS: Final = 128
+"""Of one request; Lite compares each with all rows at once, and holds the numbers meanwhile."""
 _MAX_BYTES: Final = 32 * 1024 * 1024
 """Of one answer, estimated."""
 _RECORD_BYTES: Final = 1024
