@@ -177,12 +177,15 @@ def test_a_collection_is_described_on_the_command_line(
         *("--field", "title=minilm:title", "--field", "photo=efficientnet-lite0@1"),
         *("--field", "own=3:l2", "--field", "bits=64:tanimoto"),
         *("--attribute", "title:string:full-text:required", "--attribute", "n:int:filterable"),
+        *("--partition-key", "n", "--ttl", "12h"),
     )
     assert asked(peer) == {
         "collection_id": "c",
         "collection": {
             "description": "Notes",
             "text_index": {},
+            "partition_key": "n",
+            "ttl": "43200s",
             "vector_fields": [
                 {"name": "title", "encoder": "encoders/minilm", "source_attribute": "title"},
                 {"name": "photo", "encoder": "encoders/efficientnet-lite0@1"},
@@ -204,6 +207,7 @@ def test_a_collection_is_described_on_the_command_line(
         ended = lookalike("collections", "create", "c", "--attribute", bad)
         assert ended.code == 2
         assert bad in ended.complaints
+    assert lookalike("collections", "create", "c", "--ttl", "soon").code == 2
     for bad in ("minilm", "own=3", "own=3:far", "own="):
         assert lookalike("collections", "create", "c", "--field", bad).code == 2
 
@@ -218,6 +222,56 @@ def test_a_collection_is_changed_as_it_was_read(lookalike: Command, peer: Search
     assert request["collection"]["etag"] == "e1"
     assert request["collection"]["description"] == "new"
     assert [each["name"] for each in request["collection"]["attributes"]] == ["a", "b"]
+    lookalike("collections", "update", "c", "--ttl", "90s")
+    assert asked(peer)["collection"]["ttl"] == "90s"
+    lookalike("collections", "update", "c", "--ttl", "0")
+    assert "ttl" not in asked(peer)["collection"]
+    assert asked(peer)["update_mask"] == "ttl"
+    assert lookalike("collections", "update", "c").code == 2
+
+
+def test_a_collection_is_shown_in_full(lookalike: Command, peer: SearchPeer) -> None:
+    whole = ParseDict(
+        {
+            "name": "collections/c",
+            "description": "Notes\x1b",
+            "state": "STATE_MIGRATING",
+            "migration": {"target": "collections/c-next", "phase": "PHASE_COPYING"},
+            "aliases": ["aliases/current"],
+            "ttl": "90s",
+            "memory_bytes": 3 << 20,
+            "vector_fields": [
+                {
+                    "name": "v",
+                    "encoder": "encoders/x@1",
+                    "source_attribute": "title",
+                    "dimensions": 3,
+                    "index": {"type": "TYPE_HNSW", "progress": 0.5},
+                }
+            ],
+            "attributes": [{"name": "n", "type": "TYPE_INT", "filterable": True}],
+        },
+        collection_pb2.Collection(),
+    )
+    peer.answers["GetCollection"] = peer.answers["OptimizeCollection"] = whole
+    for ended in (lookalike("collections", "get", "c"), lookalike("collections", "optimize", "c")):
+        assert "\x1b" not in ended.output
+        for expected in (
+            *("Notes\\x1b", "migrating", "copying, to c-next", "current", "0:01:30", "3.0 MiB"),
+            *("v: encoders/x@1, 3-d of title, hnsw, 50% indexed", "n: int, filterable, required"),
+        ):
+            assert expected in ended.output
+
+
+def test_collections_are_loaded_and_released(lookalike: Command, peer: SearchPeer) -> None:
+    released = collection_pb2.Collection.STATE_RELEASED
+    for rpc in ("LoadCollection", "ReleaseCollection"):
+        peer.answers[rpc] = collection_pb2.Collection(name="collections/c", state=released)
+    assert "released" in lookalike("collections", "release", "c").output
+    assert lookalike("collections", "load", "c").code == 0
+    kinds = [each.DESCRIPTOR.name for each in peer.asked]
+    assert kinds == ["ReleaseCollectionRequest", "LoadCollectionRequest"]
+    assert asked(peer) == {"name": "collections/c"}
 
 
 def test_entities_are_counted_shown_and_changed(lookalike: Command, peer: SearchPeer) -> None:

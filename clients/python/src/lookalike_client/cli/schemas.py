@@ -1,5 +1,8 @@
 """Vector fields and attributes as people write them on a command line."""
 
+import re
+from datetime import timedelta
+
 from lookalike.search.v1 import collection_pb2
 from lookalike.type.v1 import vector_pb2
 from lookalike_client._names import encoder_name
@@ -21,6 +24,7 @@ _METRICS = {
     "tanimoto": vector_pb2.METRIC_TANIMOTO,
     "hamming": vector_pb2.METRIC_HAMMING,
 }
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _OF_BITS = frozenset({"tanimoto", "hamming"})
 
 ATTRIBUTE_HELP = (
@@ -63,3 +67,13 @@ def field_of(text: str) -> collection_pb2.VectorField:
     return collection_pb2.VectorField(
         name=name, dimensions=int(what), metric=_METRICS[how], vector_kind=bits
     )
+
+
+def span_of(text: str) -> timedelta:
+    """The time that `90s`, `15m`, `12h` or `30d` is; `0` is none."""
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if text == "0":
+        return timedelta(0)
+    if found is None:
+        raise CommandError(f"--ttl {text}: write 90s, 15m, 12h or 30d", ExitCode.USAGE)
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
