@@ -116,7 +116,7 @@ async def test_case_and_punctuation_do_not_matter_but_stay_in_the_text(
 async def test_without_a_word_nothing_matches(
     store: VectorStore, words: StoredCollection, query: str
 ) -> None:
-    await write(store, words, [told(1, "a text ? ! …")])
+    await write(store, words, [told(1, "a text ? ! …"), told(2, "?!"), told(3)])
     assert await look_up(store, words, query) == []
 
 
