@@ -3,6 +3,9 @@
 `--milvus` chooses the Milvus under test: `lite` (the default), or `server`, the real 2.3.5, which
 starts only under `tests.support.loopback_only`; then only tests that ask for `milvus_uri` or
 `milvus_process` run. Or LOOKALIKE_TEST_MILVUS_URI names one that is there already.
+
+A test marked `feature("keyword")` runs where the conformance table says that this works; the
+table's own test proves that it is refused elsewhere. One marked `lite_only` is about Milvus Lite.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lookalike_search.conformance import FEATURES, Verdict, expected
 from tests.support.milvus_lite import MilvusLite
 from tests.support.milvus_process import MilvusProcess
 from tests.support.milvus_server import MilvusServer
@@ -20,6 +24,7 @@ from tests.support.milvus_server import MilvusServer
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything loads ONNX Runtime
 
 _ANY_MILVUS = {"milvus_uri", "milvus_process"}
+_BACKENDS = {"lite": "milvus-lite", "server": "milvus-2.3"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,12 +32,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, for another Milvus, what does not ask for any."""
-    if config.getoption("milvus") == "lite":
-        return
-    asking = [each for each in items if _ANY_MILVUS & set(getattr(each, "fixturenames", ()))]
-    config.hook.pytest_deselected(items=[each for each in items if each not in asking])
-    items[:] = asking
+    """Leave out what the Milvus under test cannot do; for the server also what asks for none."""
+    chosen = config.getoption("milvus")
+    left_out = [each for each in items if not _belongs(each, chosen)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [each for each in items if each not in left_out]
+
+
+def _belongs(item: pytest.Item, milvus: str) -> bool:
+    names = [name for mark in item.iter_markers("feature") for name in mark.args]
+    if unknown := set(names) - {each.name for each in FEATURES}:
+        raise pytest.UsageError(f"{item.nodeid}: no feature {', '.join(unknown)}")
+    if any(expected(_BACKENDS[milvus], each) is Verdict.REFUSED for each in names):
+        return False
+    if milvus == "lite":
+        return True
+    asks = _ANY_MILVUS & set(getattr(item, "fixturenames", ()))
+    return bool(asks) and item.get_closest_marker("lite_only") is None
 
 
 @pytest.fixture(scope="session")

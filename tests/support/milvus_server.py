@@ -219,6 +219,7 @@ class MilvusServer:
                 "serverKeyPath": str(security.key or ""),
                 "caPemPath": str(security.client_authority or ""),
             },
+            "quotaAndLimits": {"limits": {"maxCollectionNumPerDB": 65_536}},
             "log": {"level": "warn", "stdout": True},
             "grpc": {"log": {"level": "ERROR"}},
         }
@@ -254,7 +255,9 @@ def _unpack(folder: Path, work: Path) -> None:
 
 def _choose_ports() -> dict[str, int]:
     """Return a free port for each purpose; the namespace is ours, so they stay free."""
-    for first in range(_FIRST_PORT, _LAST_PORT, len(_PORTS)):
+    blocks = range(_FIRST_PORT, _LAST_PORT, len(_PORTS))
+    start = os.getpid() % len(blocks)  # so that test runs side by side do not choose the same
+    for first in (*blocks[start:], *blocks[:start]):
         ports = range(first, first + len(_PORTS))
         if first not in _taken and all(map(_is_free, ports)):
             _taken.add(first)

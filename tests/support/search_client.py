@@ -80,8 +80,10 @@ class SearchClient:
     async def search(
         self, collection: str, *queries: search_service_pb2.Query, **options: Any
     ) -> search_service_pb2.SearchResponse:
-        """Search with the given queries."""
+        """Search with the given queries; without another wish it sees all writes."""
         options.setdefault("top_k", 10)
+        if "consistency_token" not in options:
+            options.setdefault("consistency", search_service_pb2.CONSISTENCY_STRONG)
         request = search_service_pb2.SearchRequest(collection=collection, queries=queries)
         request.MergeFrom(search_service_pb2.SearchRequest(**options))
         reply: search_service_pb2.SearchResponse = await self.searches.Search(request)

@@ -260,6 +260,7 @@ def test_every_text_is_found_again(finder: Finder, text: str) -> None:
         assert finder.find(asked) == in_python(asked)
 
 
+@pytest.mark.lite_only
 def test_lite_takes_an_undeclared_true_for_one(finder: Finder) -> None:
     """The one known difference: without a declared type Milvus Lite cannot tell true from 1."""
     assert not in_python("u_flag = 1")

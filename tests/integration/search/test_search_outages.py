@@ -1,4 +1,4 @@
-"""Milvus Lite goes away, is killed, stands still and comes back; search goes on by itself."""
+"""Milvus goes away, is killed, stands still and comes back; search goes on by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,9 +19,11 @@ from lookalike_common.server import GrpcServer
 from lookalike_common.testing import assert_eventually, loopback, running
 from lookalike_search.app import build
 from lookalike_search.settings import MilvusSettings, SearchServerSettings, SearchSettings
-from tests.support.milvus_lite import MilvusLite
+from tests.support.milvus_process import MilvusProcess
 from tests.support.search_client import SearchClient, by_vector, entity, failure, ids
 
+START = 60
+"""Seconds in which Milvus is found again; the real server takes some to come up."""
 SERVICES = tuple(
     f"lookalike.search.v1.{each}"
     for each in ("SearchService", "EntityService", "CollectionService")
@@ -30,13 +31,13 @@ SERVICES = tuple(
 
 
 @pytest.fixture
-def milvus(tmp_path: Path) -> MilvusLite:
-    """Return a Milvus Lite of the test's own, not started."""
-    return MilvusLite(tmp_path / "milvus")
+def milvus(milvus_process: MilvusProcess) -> MilvusProcess:
+    """Return a Milvus of the test's own, not started."""
+    return milvus_process
 
 
 @asynccontextmanager
-async def searching(milvus: MilvusLite) -> AsyncIterator[tuple[SearchClient, GrpcServer]]:
+async def searching(milvus: MilvusProcess) -> AsyncIterator[tuple[SearchClient, GrpcServer]]:
     settings = SearchSettings(
         server=SearchServerSettings(
             port=0, metrics_port=None, drain_delay=timedelta(0), drain_grace=timedelta(seconds=2)
@@ -72,7 +73,7 @@ def serving(server: GrpcServer) -> set[bool]:
     return {server.health.is_serving(each) for each in SERVICES}
 
 
-async def test_starts_without_milvus_and_serves_when_it_comes(milvus: MilvusLite) -> None:
+async def test_starts_without_milvus_and_serves_when_it_comes(milvus: MilvusProcess) -> None:
     async with searching(milvus) as (client, server):
         assert serving(server) == {False}
         assert server.health.is_serving("lookalike.type.v1.ServerInfoService")
@@ -82,16 +83,16 @@ async def test_starts_without_milvus_and_serves_when_it_comes(milvus: MilvusLite
         assert refused.retry_after is not None
         assert time.monotonic() - started < 5  # the channel tries four times
         with milvus:
-            await assert_eventually(lambda: serving(server) == {True}, 15)
+            await assert_eventually(lambda: serving(server) == {True}, START)
             name = await client.create()
             await client.upsert(name, entity(name, "e", 1, 0, 0))
             assert ids((await client.search(name, by_vector(1, 0, 0))).hits) == ["e"]
 
 
-async def test_health_is_told_over_the_wire(milvus: MilvusLite) -> None:
+async def test_health_is_told_over_the_wire(milvus: MilvusProcess) -> None:
     with milvus:
         async with searching(milvus) as (_, server):
-            await assert_eventually(lambda: serving(server) == {True}, 15)
+            await assert_eventually(lambda: serving(server) == {True}, START)
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
                 watch = channel.unary_stream(
                     "/grpc.health.v1.Health/Watch",
@@ -111,7 +112,7 @@ async def test_health_is_told_over_the_wire(milvus: MilvusLite) -> None:
     assert seen == [response.SERVING, response.NOT_SERVING, response.SERVING]
 
 
-async def test_what_was_acknowledged_survives_kill_9(milvus: MilvusLite) -> None:
+async def test_what_was_acknowledged_survives_kill_9(milvus: MilvusProcess) -> None:
     """Judged by the client's own record, with eight writers at the time of each kill."""
     attributes = [
         collection_pb2.AttributeField(
@@ -121,7 +122,7 @@ async def test_what_was_acknowledged_survives_kill_9(milvus: MilvusLite) -> None
     acknowledged: set[int] = set()
     async with searching(milvus) as (client, server):
         milvus.start()
-        await assert_eventually(lambda: serving(server) == {True}, 15)
+        await assert_eventually(lambda: serving(server) == {True}, START)
         name = await client.create(attributes=attributes, collection_id="survivor")
 
         async def write(first: int) -> None:
@@ -141,7 +142,7 @@ async def test_what_was_acknowledged_survives_kill_9(milvus: MilvusLite) -> None
             milvus.kill()
             await asyncio.gather(*writers)
             milvus.start()
-            await assert_eventually(lambda: serving(server) == {True}, 15)
+            await assert_eventually(lambda: serving(server) == {True}, START)
         try:
             stored = await all_ids(client, name)
             assert len(stored) == len(set(stored)) == await client.count(name)
@@ -155,27 +156,59 @@ async def test_what_was_acknowledged_survives_kill_9(milvus: MilvusLite) -> None
             milvus.kill()
 
 
-async def test_a_restart_needs_nothing_from_anybody(milvus: MilvusLite) -> None:
+async def test_a_restart_needs_nothing_from_anybody(milvus: MilvusProcess) -> None:
     """After a restart collections are not in memory; whoever needs one first loads it."""
     with milvus:
         async with searching(milvus) as (client, server):
-            await assert_eventually(lambda: serving(server) == {True}, 15)
+            await assert_eventually(lambda: serving(server) == {True}, START)
             name = await client.create()
             await client.upsert(name, entity(name, "e", 1, 0, 0))
             milvus.stop()
-            await assert_eventually(lambda: serving(server) == {False}, 15)
+            await assert_eventually(lambda: serving(server) == {False}, START)
             milvus.start()
-            await assert_eventually(lambda: serving(server) == {True}, 15)
+            await assert_eventually(lambda: serving(server) == {True}, START)
             reply = await client.searches.Search(search_request(name))
             assert ids(reply.hits) == ["e"]
 
 
+async def test_a_milvus_that_stands_still_is_away_until_it_goes_on(milvus: MilvusProcess) -> None:
+    """What was asked before that is noticed ends then, and not with a deadline; so does the next."""
+    with milvus:
+        async with searching(milvus) as (client, server):
+            await assert_eventually(lambda: serving(server) == {True}, START)
+            name = await client.create()
+            await client.upsert(name, entity(name, "e", 1, 0, 0))
+            milvus.suspend()
+            try:
+                asked = asyncio.create_task(one_try(server, search_request(name), 60))
+                await assert_eventually(lambda: serving(server) == {False}, START)
+                assert await asked is grpc.StatusCode.UNAVAILABLE
+                refused = await one_try(server, search_request(name), 1)
+                assert refused is grpc.StatusCode.UNAVAILABLE
+            finally:
+                milvus.resume()
+            await assert_eventually(lambda: serving(server) == {True}, START)
+            assert ids((await client.search(name, by_vector(1, 0, 0))).hits) == ["e"]
+
+
+async def one_try(
+    server: GrpcServer, request: search_service_pb2.SearchRequest, limit: float
+) -> grpc.StatusCode:
+    """Search over a channel that tries nothing again, and return the status."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        try:
+            await SearchClient(channel).searches.Search(request, timeout=limit)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+    return grpc.StatusCode.OK
+
+
 async def test_a_milvus_that_stands_still_ends_with_the_callers_deadline(
-    milvus: MilvusLite,
+    milvus: MilvusProcess,
 ) -> None:
     with milvus:
         async with searching(milvus) as (client, server):
-            await assert_eventually(lambda: serving(server) == {True}, 15)
+            await assert_eventually(lambda: serving(server) == {True}, START)
             name = await client.create()
             milvus.suspend()
             try:

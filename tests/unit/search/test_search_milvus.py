@@ -21,7 +21,6 @@ from lookalike_common.errors import (
     OverloadedError,
 )
 from lookalike_search.adapters.milvus.capabilities import dialect_of
-from lookalike_search.adapters.milvus.connection import Target
 from lookalike_search.adapters.milvus.facts import (
     decode_facts,
     decode_settings,
@@ -30,15 +29,14 @@ from lookalike_search.adapters.milvus.facts import (
 )
 from lookalike_search.adapters.milvus.failures import MilvusFailure
 from lookalike_search.adapters.milvus.names import (
+    Databases,
     alias_name,
-    database_name,
     parse_physical,
     parse_record,
     parse_revision,
     physical_name,
     record_name,
     revision_name,
-    tenant_of,
 )
 from lookalike_search.adapters.milvus.rows import (
     MAX_BATCH_BYTES,
@@ -47,6 +45,7 @@ from lookalike_search.adapters.milvus.rows import (
     to_columns,
 )
 from lookalike_search.adapters.milvus.searches import Ask
+from lookalike_search.adapters.milvus.target import Target
 from lookalike_search.adapters.milvus.vector_columns import column_of, columns_of
 from lookalike_search.adapters.milvus.writers import Key, Writers
 from lookalike_search.model import (
@@ -113,17 +112,20 @@ def test_names_say_what_they_were_made_of(one: str, other: str, number: int) -> 
     assert alias_name(one).replace("_", "").isalnum()
 
 
-@given(st.text(max_size=30))
-def test_databases_belong_to_one_tenant(tenant: str) -> None:
-    name = database_name(tenant)
-    assert tenant_of(name) == tenant
+@given(st.text(max_size=30), st.sampled_from(["default", "search", "ll"]))
+def test_databases_belong_to_one_tenant(tenant: str, main: str) -> None:
+    name = Databases(main).of(tenant)
+    assert Databases(main).tenant(name) == tenant
+    assert (Databases("other").tenant(name) is None) or main == "other"
     assert name.replace("_", "").isascii()
     assert name.replace("_", "").isalnum()
 
 
 def test_foreign_databases_are_left_alone() -> None:
     for name in ("ll_x_zz", "ll_x_abc", "ll_t_", "other", "ll_", "defaults"):
-        assert tenant_of(name) is None
+        assert Databases().tenant(name) is None
+    for name in ("default", "ll_t_acme", "searcht_acme", "search_acme"):
+        assert Databases("search").tenant(name) is None
 
 
 def test_facts_come_back() -> None:
@@ -157,7 +159,8 @@ def test_facts_come_back() -> None:
     ],
 )
 def test_uris(uri: str, address: str, tls: bool) -> None:
-    assert Target.parse(uri) == Target(address, tls)
+    target = Target.parse(uri)
+    assert (target.address, target.tls) == (address, tls)
 
 
 @pytest.mark.parametrize("uri", ["", "./milvus.db", "file:///x", "http://"])

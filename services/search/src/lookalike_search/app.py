@@ -18,7 +18,7 @@ from lookalike_common.server import GrpcServer, Service
 from lookalike_common.validation import RequestValidator
 from lookalike_search.adapters.asset_client import AssetClient
 from lookalike_search.adapters.encoder_client import EncoderClient
-from lookalike_search.adapters.milvus import MilvusStore
+from lookalike_search.adapters.milvus import MilvusStore, TlsFiles
 from lookalike_search.assets import ResolvingEncoder
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.aliases import Aliases
@@ -36,11 +36,12 @@ from lookalike_search.commands.structures import Structures
 from lookalike_search.commands.updates import Updates
 from lookalike_search.commands.upserts import Upserts
 from lookalike_search.commands.windows import Windows
+from lookalike_search.conformance import Feature, Report, examine
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.limits import published
 from lookalike_search.query_cache import QueryCache, QueryCacheMetrics, RememberingEncoder
 from lookalike_search.rpc import collection, entity, search
-from lookalike_search.settings import AssetsSettings, SearchSettings
+from lookalike_search.settings import AssetsSettings, MilvusSettings, SearchSettings
 
 
 @asynccontextmanager
@@ -55,12 +56,7 @@ async def build(
         if encoder is None:
             channel = await stack.enter_async_context(open_channel(settings.encoder))
             encoder = EncoderClient(channel)
-        store = MilvusStore(
-            settings.milvus.uri,
-            token=settings.milvus.token.get_secret_value(),
-            call_limit=settings.milvus.call_limit,
-            sweep_interval=settings.milvus.sweep_interval,
-        )
+        store = _make_store(settings.milvus)
         encoder = ResolvingEncoder(encoder, await _open_assets(settings.assets, stack))
         metrics = CollectorRegistry()
         if settings.query_cache.max_bytes:
@@ -81,6 +77,30 @@ async def _open_assets(settings: AssetsSettings, stack: AsyncExitStack) -> Asset
         return None
     channel = await stack.enter_async_context(open_channel(settings))
     return AssetClient(channel, limit=settings.deadline, max_bytes=settings.max_bytes)
+
+
+async def examine_backend(
+    settings: MilvusSettings, features: Sequence[Feature]
+) -> tuple[str, list[Report]] | None:
+    """Return the name of the Milvus in use and how it does; None if it cannot be reached."""
+    async with _make_store(settings) as store:
+        if not await store.wait_until_available(settings.start_limit):
+            return None
+        reports = await examine(store, features)
+        return f"{store.backend} ({store.capabilities.version})", reports
+
+
+def _make_store(settings: MilvusSettings) -> MilvusStore:
+    return MilvusStore(
+        settings.uri,
+        token=settings.token.get_secret_value(),
+        tls=TlsFiles(
+            authority=settings.ca_file, certificate=settings.cert_file, key=settings.key_file
+        ),
+        database=settings.database,
+        call_limit=settings.call_limit,
+        sweep_interval=settings.sweep_interval,
+    )
 
 
 def _make_services(

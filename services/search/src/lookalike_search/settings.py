@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Self
 
-from pydantic import ByteSize, Field, SecretStr
+from pydantic import ByteSize, Field, SecretStr, model_validator
 
 from lookalike_common.settings import (
     Frozen,
@@ -32,6 +34,13 @@ class MilvusSettings(Frozen):
     """A Milvus Lite server, a standalone server or a cluster; `https://` for TLS."""
     token: SecretStr = SecretStr("")
     """`user:password`, where Milvus asks for it."""
+    ca_file: Path | None = None
+    """Authority of Milvus's certificate (PEM), with `https://`; the system's own if not set."""
+    cert_file: Path | None = None
+    """Search's own certificate (PEM), where Milvus asks for one; with `key_file`."""
+    key_file: Path | None = None
+    database: str = Field(default="default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+    """Milvus database of callers without a tenant; those of tenants are named after it, or `ll`."""
     call_limit: PositiveDuration = timedelta(seconds=30)
     """How long one call may take; a caller's own deadline may end a read before."""
     sweep_interval: PositiveDuration = timedelta(minutes=1)
@@ -41,6 +50,12 @@ class MilvusSettings(Frozen):
     since a migration waits twice as long for them."""
     start_limit: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(0))
     """How long the start waits for Milvus before it goes on without, not serving."""
+
+    @model_validator(mode="after")
+    def _check_certificate(self) -> Self:
+        if (self.cert_file is None) is not (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
 
 
 class StreamSettings(Frozen):

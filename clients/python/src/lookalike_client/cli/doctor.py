@@ -1,10 +1,12 @@
 """`lookalike doctor`: reaches every service and says what is wrong, and what to do."""
 
 import http.client
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import get_args
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
@@ -13,6 +15,7 @@ from lookalike.encoder.v1 import encoder_pb2
 from lookalike.search.v1 import collection_pb2
 from lookalike.type.v1 import server_info_service_pb2
 from lookalike_client.cli.exits import ExitCode, unreachable
+from lookalike_client.cli.models import require
 from lookalike_client.cli.session import Session, console, session_of, state_word
 from lookalike_client.client import Client, Service
 from lookalike_client.errors import LookalikeError
@@ -36,8 +39,19 @@ class Findings:
     """What is wrong, each with what to do."""
 
 
-def doctor(context: typer.Context) -> None:
+def doctor(
+    context: typer.Context,
+    contract: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Find out instead what the Milvus at this URI can do."),
+    ] = None,
+) -> None:
     """Look at every service, its version, backend, encoders and limits; say what is wrong."""
+    if contract is not None:
+        require("lookalike_search")
+        command = [sys.executable, "-m", "lookalike_search", "contract", "--uri", contract]
+        ended = subprocess.run(command, check=False)  # noqa: S603 - our own program
+        raise typer.Exit(ended.returncode)
     session = session_of(context)
     session = replace(session, timeout=min(session.timeout, _PATIENCE))
     with session.client(health_checked=False) as client:

@@ -382,6 +382,8 @@ def _check_supported(spec: VectorFieldSpec, capabilities: Capabilities, at: str)
             f"must be from {_DIMENSIONS.start} to {_DIMENSIONS.stop - 1}",
             field=f"{at}.dimensions",
         )
+    if spec.dimensions % spec.index.params.get("m", 1):
+        raise InvalidArgumentError("must divide the dimensions", field=f"{at}.index.params.m")
 
 
 def _check_index_params(index: IndexSpec, at: str) -> None:

@@ -5,5 +5,6 @@ path for all servers, and vectors go as one block of bytes.
 """
 
 from lookalike_search.adapters.milvus.store import MilvusStore
+from lookalike_search.adapters.milvus.target import TlsFiles
 
-__all__ = ["MilvusStore"]
+__all__ = ["MilvusStore", "TlsFiles"]

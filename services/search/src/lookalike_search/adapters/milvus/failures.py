@@ -24,6 +24,7 @@ from lookalike_common.errors import (
     LookalikeError,
     NotFoundError,
     OverloadedError,
+    StorageFullError,
     UnsupportedByBackendError,
 )
 from lookalike_search.catalog import COLLECTION
@@ -37,6 +38,9 @@ RETRY_AFTER: Final = timedelta(seconds=1)
 
 _OVERLOADED: Final = frozenset({8, 9, 49, 50, 51, 52, 53, 54, 55, 56})
 """Rate limits and quotas, by new and old numbers."""
+_TOO_MANY_COLLECTIONS: Final = 102
+_UNKNOWN_INDEX: Final = "index type not supported"
+_INDEX_FIELD: Final = "collection.vector_fields.index.type"
 _NOT_SERVING: Final = frozenset({2, 3})
 """Not ready yet, and unavailable."""
 
@@ -65,6 +69,11 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
         return self.code == 101 or self.legacy_code == 101
 
     @property
+    def is_momentary(self) -> bool:
+        """Milvus, or a part of it, is just coming up."""
+        return self.code in _NOT_SERVING
+
+    @property
     def is_missing_alias(self) -> bool:
         """No such alias."""
         return self.code in {100, 1600}
@@ -81,7 +90,13 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
         if self.code in _OVERLOADED or self.legacy_code in _OVERLOADED:
             _logger.warning("Milvus refuses: %s", self)
             return OverloadedError("Milvus is at its limit", retry_after=RETRY_AFTER)
-        if self.code in _NOT_SERVING:
+        if self.code == _TOO_MANY_COLLECTIONS:
+            return StorageFullError("Milvus has as many collections as it is allowed to have")
+        if _UNKNOWN_INDEX in self.text:
+            return UnsupportedByBackendError(
+                "the Milvus in use was built without this type of index", field=_INDEX_FIELD
+            )
+        if self.is_momentary:
             return BackendUnavailableError("Milvus is not ready", retry_after=RETRY_AFTER)
         return InternalError(f"Milvus answered {self}")
 
@@ -140,6 +155,9 @@ def translate_rpc_error(call: str, error: grpc.aio.AioRpcError) -> LookalikeErro
             return UnsupportedByBackendError(f"the Milvus in use has no {call}")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return LimitExceededError("the request is larger than Milvus takes")
+        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+            _logger.error("Milvus refuses this service at %s: %s", call, error.details())
+            return BackendUnavailableError("Milvus refuses the user of this service")
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return unavailable()
         case _:

@@ -14,7 +14,6 @@ from lookalike_common.errors import LookalikeError, NotFoundError
 from lookalike_search.adapters.milvus.aliases import Aliases
 from lookalike_search.adapters.milvus.connection import MilvusConnection
 from lookalike_search.adapters.milvus.failures import MilvusFailure
-from lookalike_search.adapters.milvus.names import tenant_of
 from lookalike_search.adapters.milvus.publishing import Publishing
 from lookalike_search.model import StoredCollection
 
@@ -89,7 +88,7 @@ class Housekeeping:
             await self._connection.wait_until_available(_PATIENCE)
             answer = await self._connection.call("ListDatabases", milvus_pb2.ListDatabasesRequest())
             for name in answer.db_names:
-                tenant = tenant_of(name)
+                tenant = self._connection.databases.tenant(name)
                 if tenant is not None:
                     await work(tenant)
         except (LookalikeError, MilvusFailure) as error:

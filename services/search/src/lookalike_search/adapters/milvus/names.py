@@ -66,24 +66,37 @@ def parse_record(name: str) -> NumberedName | None:
     return _parse(_RECORD, name)
 
 
-def database_name(tenant: str) -> str:
-    """Return a tenant's Milvus database; the empty tenant has the default one."""
-    if not tenant:
-        return DEFAULT_DATABASE
-    if _PLAIN_TENANT.fullmatch(tenant):
-        return f"{_PREFIX}t_{tenant}"
-    return f"{_PREFIX}x_{tenant.encode().hex()}"
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Which Milvus database holds whose collections."""
 
+    main: str = DEFAULT_DATABASE
+    """The empty tenant's; where it is not the default one, the others' names begin with it."""
 
-def tenant_of(database: str) -> str | None:
-    """Return the tenant whose database it is, or None for one that is not ours."""
-    if database == DEFAULT_DATABASE:
-        return ""
-    plain = re.fullmatch(r"ll_t_([a-z0-9]+)", database)
-    if plain is not None:
-        return plain[1]
-    coded = re.fullmatch(r"ll_x_((?:[0-9a-f]{2})+)", database)
-    return bytes.fromhex(coded[1]).decode(errors="replace") if coded is not None else None
+    def of(self, tenant: str) -> str:
+        """Return a tenant's database."""
+        if not tenant:
+            return self.main
+        if _PLAIN_TENANT.fullmatch(tenant):
+            return f"{self._prefix}t_{tenant}"
+        return f"{self._prefix}x_{tenant.encode().hex()}"
+
+    def tenant(self, database: str) -> str | None:
+        """Return the tenant whose database it is, or None for one that is not ours."""
+        if database == self.main:
+            return ""
+        if not database.startswith(self._prefix):
+            return None
+        name = database.removeprefix(self._prefix)
+        plain = re.fullmatch(r"t_([a-z0-9]+)", name)
+        if plain is not None:
+            return plain[1]
+        coded = re.fullmatch(r"x_((?:[0-9a-f]{2})+)", name)
+        return bytes.fromhex(coded[1]).decode(errors="replace") if coded is not None else None
+
+    @property
+    def _prefix(self) -> str:
+        return _PREFIX if self.main == DEFAULT_DATABASE else f"{self.main}_"
 
 
 def _parse(pattern: re.Pattern[str], name: str) -> NumberedName | None:

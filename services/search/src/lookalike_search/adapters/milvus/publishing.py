@@ -49,7 +49,6 @@ from lookalike_search.adapters.milvus.metadata import (
 from lookalike_search.adapters.milvus.names import (
     DEFAULT_DATABASE,
     alias_name,
-    database_name,
     parse_physical,
     parse_revision,
     physical_name,
@@ -302,7 +301,7 @@ class Publishing:
         return sides | {collection.storage}
 
     async def _ensure_database(self, tenant: str) -> None:
-        name = database_name(tenant)
+        name = self._connection.databases.of(tenant)
         if name == DEFAULT_DATABASE:
             return
         names = await self._connection.call("ListDatabases", milvus_pb2.ListDatabasesRequest())

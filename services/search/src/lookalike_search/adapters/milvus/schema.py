@@ -125,6 +125,8 @@ def column_indexes(
 def index_params(column: VectorColumn, index: IndexSpec) -> dict[str, object]:
     """Return how a vector field is indexed, in Milvus's words."""
     params = {name: _whole(value) for name, value in index.params.items()}
+    if index.type is IndexType.IVF_PQ:
+        params.setdefault("m", _code_length(column.dimensions))
     return {
         "index_type": column.index(index),
         "metric_type": column.metric_name,
@@ -145,6 +147,14 @@ def resolve_index(field: VectorFieldSpec, automatic: IndexType) -> IndexSpec:
 def _lists(kind: IndexType) -> Mapping[str, float]:
     clustered = {IndexType.IVF_FLAT, IndexType.IVF_SQ8, IndexType.IVF_PQ, IndexType.SCANN}
     return {"nlist": 128} if kind in clustered else {}
+
+
+def _code_length(dimensions: int) -> int:
+    """Return how many bytes a product quantizer makes of a vector: one for two dimensions or more.
+
+    Milvus has no default for it, and it must divide the dimensions.
+    """
+    return next(each for each in range(max(1, dimensions // 2), 0, -1) if not dimensions % each)
 
 
 def _schema(

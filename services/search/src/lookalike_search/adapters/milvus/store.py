@@ -50,6 +50,7 @@ from lookalike_search.adapters.milvus.schema import (
 )
 from lookalike_search.adapters.milvus.searches import Answer, Ask, Counts, Searches
 from lookalike_search.adapters.milvus.tanimoto import nearest
+from lookalike_search.adapters.milvus.target import TlsFiles
 from lookalike_search.adapters.milvus.vector_columns import (
     VectorColumn,
     column_of,
@@ -89,6 +90,8 @@ class MilvusStore(CollectionLife):
         uri: str,
         *,
         token: str = "",
+        tls: TlsFiles | None = None,
+        database: str = DEFAULT_DATABASE,
         call_limit: timedelta = timedelta(seconds=30),
         sweep_interval: timedelta = timedelta(minutes=1),
         clock: Callable[[], float] = time.time,
@@ -97,6 +100,8 @@ class MilvusStore(CollectionLife):
         connection = MilvusConnection(
             uri,
             token=token,
+            tls=tls,
+            database=database,
             call_limit=call_limit,
             on_ready=self._meet,
             on_change=self._tell,
@@ -464,9 +469,7 @@ class MilvusStore(CollectionLife):
 
     async def _meet(self) -> None:
         """Find out what kind of Milvus this is; then put things in order beside the calls."""
-        answer = await self._connection.probe(
-            "GetVersion", milvus_pb2.GetVersionRequest(), database=DEFAULT_DATABASE
-        )
+        answer = await self._connection.probe("GetVersion", milvus_pb2.GetVersionRequest())
         if self._dialect is None:
             self._dialect = dialect_of(answer.version)
         self._housekeeping.begin()
