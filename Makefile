@@ -76,6 +76,12 @@ format: sync ## Format the code and the protos, and apply safe fixes
 test: sync models ## Unit, contract, integration and end-to-end tests
 	$(BIN)/pytest
 
+.PHONY: test-milvus
+test-milvus: sync ## Search's tests on a real Milvus 2.3.5, which is fetched once and runs unreachable
+	$(PYTHON) -m tests.support.milvus_server
+	$(PYTHON) -m tests.support.loopback_only $(BIN)/pytest --milvus server -n 4 --dist worksteal \
+		tests/contract tests/integration/search
+
 .PHONY: test-deploy
 test-deploy: sync dist ## Images' and manifests' static checks, wheels in an empty environment
 	$(BIN)/pytest tests/deploy

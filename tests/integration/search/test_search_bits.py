@@ -170,6 +170,7 @@ async def test_more_like_a_stored_one(client: SearchClient) -> None:
     assert ids(reply.hits) == others[:20]
 
 
+@pytest.mark.feature("several-vectors")
 async def test_bits_and_numbers_are_fused(client: SearchClient) -> None:
     collection = await client.create(
         bits_field(vector_pb2.METRIC_HAMMING, name="print", dimensions=8), plain_field()

@@ -34,6 +34,7 @@ async def get(client: SearchClient, name: str) -> collection_pb2.Collection:
     return reply
 
 
+@pytest.mark.feature("several-vectors")
 async def test_collection_is_bound_to_its_encoder(
     client: SearchClient, toy_encoder: ToyEncoder
 ) -> None:
@@ -294,6 +295,7 @@ async def test_ids_have_a_form(client: SearchClient) -> None:
         assert refused.field == "collection_id"
 
 
+@pytest.mark.lite_only
 async def test_server_info_names_the_backend(search_server: GrpcServer) -> None:
     async with open_channel(loopback(search_server.port)) as channel:
         stub = server_info_service_pb2_grpc.ServerInfoServiceStub(channel)

@@ -324,6 +324,7 @@ async def test_an_encoder_that_changed_is_refused(
     assert await client.count(name) == 0
 
 
+@pytest.mark.feature("several-vectors")
 async def test_several_fields_and_one_content(client: SearchClient) -> None:
     name = await client.create(
         collection_pb2.VectorField(name="letters", encoder=TEXT), plain_field(name="color")

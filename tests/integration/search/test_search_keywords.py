@@ -19,6 +19,8 @@ from tests.support.search_client import (
 )
 from tests.support.toy_encoder import TEXT
 
+pytestmark = pytest.mark.feature("keyword")
+
 TEXTS: Final = {
     "a": "a cat on the mat",
     "b": "a cat and another cat",

@@ -172,7 +172,7 @@ async def test_a_restart_needs_nothing_from_anybody(milvus: MilvusProcess) -> No
 
 
 async def test_a_milvus_that_stands_still_is_away_until_it_goes_on(milvus: MilvusProcess) -> None:
-    """What was asked before that is noticed ends then, and not with a deadline; so does the next."""
+    """What was asked before that is noticed ends then, not with a deadline; so does the next."""
     with milvus:
         async with searching(milvus) as (client, server):
             await assert_eventually(lambda: serving(server) == {True}, START)

@@ -464,6 +464,7 @@ async def test_a_content_that_cannot_be_read(client: SearchClient) -> None:
     assert (type(refused), refused.field) == (InvalidContentError, "queries[0].content")
 
 
+@pytest.mark.feature("several-vectors")
 async def test_several_fields_need_a_name(client: SearchClient) -> None:
     name = await client.create(plain_field(name="a"), plain_field(name="b"))
     refused = await failure(client.search(name, by_vector(1, 0, 0)))

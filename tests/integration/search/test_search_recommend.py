@@ -296,6 +296,7 @@ async def test_what_is_refused(client: SearchClient) -> None:
     )
 
 
+@pytest.mark.feature("several-vectors")
 async def test_examples_are_of_one_vector_field(client: SearchClient) -> None:
     fields = [plain_field(name=each, dimensions=2) for each in ("front", "back")]
     name = await client.create(*fields)

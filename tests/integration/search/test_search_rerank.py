@@ -27,6 +27,8 @@ from tests.support.search_client import (
 )
 from tests.support.toy_encoder import IMAGE, TEXT, ToyEncoder
 
+pytestmark = pytest.mark.feature("keyword")
+
 TEXTS: Final = {
     "a": "red fox",
     "b": "red red fox fox bird",

@@ -102,6 +102,7 @@ async def test_a_mask_removes_what_the_entity_lacks(client: SearchClient) -> Non
     assert dict(reply.attributes) == {"sold": True}
 
 
+@pytest.mark.feature("several-vectors")
 async def test_nothing_is_encoded_but_what_changed(
     client: SearchClient, toy_encoder: ToyEncoder
 ) -> None:
@@ -197,6 +198,7 @@ REFUSED: dict[str, Case] = {
 }
 
 
+@pytest.mark.feature("several-vectors")
 @pytest.mark.parametrize("case", list(REFUSED))
 async def test_a_refused_update_changes_nothing(client: SearchClient, case: str) -> None:
     fields, mask, kind, field = REFUSED[case]

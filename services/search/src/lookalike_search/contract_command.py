@@ -58,7 +58,7 @@ def _settings(uri: str | None) -> MilvusSettings:
     try:
         return MilvusSettings.model_validate({**dict(settings), "uri": uri})
     except ValidationError as error:
-        raise WrongSettingsError(str(error.errors()[0]["msg"])) from None
+        raise WrongSettingsError(f"--uri: {error.errors()[0]['msg']}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

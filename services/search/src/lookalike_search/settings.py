@@ -30,7 +30,7 @@ class SearchServerSettings(ServerSettings):
 class MilvusSettings(Frozen):
     """Where the vectors are."""
 
-    uri: str = "http://127.0.0.1:19530"
+    uri: str = Field(default="http://127.0.0.1:19530", pattern=r"^((https?|tcp)://)?[^/\s]+/?$")
     """A Milvus Lite server, a standalone server or a cluster; `https://` for TLS."""
     token: SecretStr = SecretStr("")
     """`user:password`, where Milvus asks for it."""

@@ -45,6 +45,11 @@ class Dialect:
         return self.compares_squares_apart and exact and field.metric is Metric.EUCLIDEAN
 
 
+def _left_out(version: str) -> set[IndexType]:
+    """Return what a server was built without: the one in PyPI's wheel says so by its version."""
+    return {IndexType.DISKANN} if version.endswith("-lite") else set()
+
+
 def dialect_of(version: str) -> Dialect:
     """Return the dialect for a server's version text."""
     lite = _LITE.fullmatch(version)
@@ -79,7 +84,7 @@ def dialect_of(version: str) -> Dialect:
             backend=f"milvus-{major}.{minor}",
             version=version,
             vector_kinds=frozenset({VectorKind.DENSE, VectorKind.BINARY}),
-            index_types=frozenset(IndexType) - {IndexType.AUTO},
+            index_types=frozenset(IndexType) - ({IndexType.AUTO} | _left_out(version)),
             bit_index_types=frozenset({IndexType.FLAT, IndexType.IVF_FLAT}),
             max_vector_fields=1 if version_pair < (2, 4) else 4,
             # Verified on Lite only: no server of 2.5 or later was at hand.
