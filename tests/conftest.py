@@ -5,7 +5,7 @@ starts only under `tests.support.loopback_only`; then only tests that ask for `m
 `milvus_process` run. Or LOOKALIKE_TEST_MILVUS_URI names one that is there already.
 
 A test marked `feature("keyword")` runs where the conformance table says that this works; the
-table's own test proves that it is refused elsewhere. One marked `lite_only` is about Milvus Lite.
+table's own test proves that it is refused elsewhere. `lite_only` and `server_only` are about one.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ def _belongs(item: pytest.Item, milvus: str) -> bool:
     if any(expected(_BACKENDS[milvus], each) is Verdict.REFUSED for each in names):
         return False
     if milvus == "lite":
-        return True
+        return item.get_closest_marker("server_only") is None
     asks = _ANY_MILVUS & set(getattr(item, "fixturenames", ()))
-    return bool(asks) and item.get_closest_marker("lite_only") is None
+    only = item.get_closest_marker("server_only") is not None
+    return only or (bool(asks) and item.get_closest_marker("lite_only") is None)
 
 
 @pytest.fixture(scope="session")

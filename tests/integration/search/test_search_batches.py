@@ -56,6 +56,8 @@ async def fan(client: SearchClient, count: int = 40) -> str:
 async def batch(
     client: SearchClient, name: str, *requests: pb.SearchRequest
 ) -> list[pb.SearchResult]:
+    for each in requests:
+        each.consistency = each.consistency or pb.CONSISTENCY_STRONG
     request = pb.BatchSearchRequest(collection=name, requests=requests)
     reply: pb.BatchSearchResponse = await client.searches.BatchSearch(request)
     return list(reply.results)

@@ -59,6 +59,7 @@ async def classify(
     client: SearchClient, name: str, query: pb.Query | None = None, **options: Any
 ) -> pb.ClassifyResponse:
     options.setdefault("label", "kind")
+    options.setdefault("consistency", pb.CONSISTENCY_STRONG)
     query = query or by_vector(1, 0, 0)
     request = pb.ClassifyRequest(collection=name, query=query, **options)
     reply: pb.ClassifyResponse = await client.searches.Classify(request)

@@ -43,6 +43,7 @@ INTERESTS = pb.RecommendRequest.STRATEGY_INTERESTS
 async def recommend(
     client: SearchClient, name: str, positive: Sequence[pb.Query], **options: Any
 ) -> pb.SearchResponse:
+    options.setdefault("consistency", pb.CONSISTENCY_STRONG)
     request = pb.RecommendRequest(collection=name, positive=positive, **options)
     reply: pb.SearchResponse = await client.searches.Recommend(request)
     return reply

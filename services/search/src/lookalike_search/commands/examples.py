@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from lookalike_common.errors import (
     EncoderMismatchError,
@@ -26,6 +26,7 @@ from lookalike_search.concurrency import together
 from lookalike_search.encoding import Content, EncoderPort
 from lookalike_search.model import (
     CollectionSpec,
+    Consistency,
     Projection,
     StoredCollection,
     Task,
@@ -80,6 +81,9 @@ class _Group:
     """They are entities of the collection that is searched."""
     places: list[int] = dataclass_field(default_factory=list)
     """Indices of the queries."""
+
+
+_STRONG: Final = Freshness(consistency=Consistency.STRONG)
 
 
 class Examples:
@@ -189,15 +193,19 @@ class Examples:
         queries: Sequence[Query],
     ) -> Sequence[_Outcome]:
         refs = [each.source for each in queries if isinstance(each.source, EntityRef)]
-        found = await self._store.get(
+        read = partial(
+            self._store.get,
             tenant,
             home,
-            list({each.entity_id: None for each in refs}),
             projection=Projection(
                 text=False, attributes=False, system=False, vectors=frozenset({field})
             ),
-            freshness=freshness,
         )
+        asked = list({each.entity_id: None for each in refs})
+        found = await read(asked, freshness=freshness)
+        missing = [each for each in asked if each not in found]
+        if missing and freshness != _STRONG:  # perhaps only not seen yet
+            found |= await read(missing, freshness=_STRONG)
         return [
             found[each.entity_id].vectors[field] if each.entity_id in found else _missing(each)
             for each in refs

@@ -470,6 +470,8 @@ class MilvusStore(CollectionLife):
     async def _meet(self) -> None:
         """Find out what kind of Milvus this is; then put things in order beside the calls."""
         answer = await self._connection.probe("GetVersion", milvus_pb2.GetVersionRequest())
+        # Who we are is asked by this call only; what a user may do beyond is found out in use.
+        await self._connection.probe("ListDatabases", milvus_pb2.ListDatabasesRequest())
         if self._dialect is None:
             self._dialect = dialect_of(answer.version)
         self._housekeeping.begin()

@@ -56,7 +56,8 @@ class TlsFiles:
 
     def context(self) -> ssl.SSLContext:
         """Return the same for a plain connection; raises OSError."""
-        context = ssl.create_default_context(cafile=self.authority)
+        authority = _read(self.authority)
+        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
         if self.certificate is not None:
             context.load_cert_chain(self.certificate, self.key)
         context.set_alpn_protocols(["h2"])
