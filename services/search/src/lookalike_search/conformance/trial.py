@@ -19,8 +19,10 @@ from lookalike_search.commands.collections import (
 from lookalike_search.commands.entities import Entities
 from lookalike_search.commands.examples import Examples
 from lookalike_search.commands.searching import Searching
+from lookalike_search.commands.structures import Structures
 from lookalike_search.commands.upserts import Upserts
-from lookalike_search.encoding import Content, EncoderFacts
+from lookalike_search.commands.windows import Windows
+from lookalike_search.encoding import Content, EncoderFacts, Relation
 from lookalike_search.fusion import Fusion
 from lookalike_search.grouping import GroupBy
 from lookalike_search.model import (
@@ -85,14 +87,15 @@ class Trial:
     """One check's hold on the service. Callers bring all vectors; there is no encoder."""
 
     def __init__(self, store: VectorStore) -> None:
-        catalog = Catalog(store)
+        catalog, encoder = Catalog(store), NoEncoder()
         self.store = store
-        self.collections = Collections(store, NoEncoder(), catalog)
+        self.collections = Collections(store, encoder, catalog)
         self.aliases = Aliases(store, catalog)
         self.entities = Entities(store, catalog)
-        self._upserts = Upserts(store, NoEncoder(), catalog)
-        examples = Examples(store, NoEncoder(), catalog)
-        self._searching = Searching(store, NoEncoder(), examples, catalog)
+        self._upserts = Upserts(store, encoder, catalog)
+        examples = Examples(store, encoder, catalog)
+        windows = Windows(store, Structures(store, encoder, max_scanned=1))
+        self._searching = Searching(store, encoder, examples, windows, catalog)
         self._created: list[str] = []
 
     def fresh_id(self) -> str:
@@ -204,6 +207,12 @@ class NoEncoder:
     async def rerank(
         self, encoder: str, _query: str, _documents: Sequence[str]
     ) -> list[float | LookalikeError]:
+        """See `EncoderPort`."""
+        raise BackendUnavailableError(f"there is no encoder here, nor {encoder}")
+
+    async def match_structure(
+        self, encoder: str, _smiles: str, _relation: Relation, _candidates: Sequence[str]
+    ) -> list[bool | LookalikeError]:
         """See `EncoderPort`."""
         raise BackendUnavailableError(f"there is no encoder here, nor {encoder}")
 
