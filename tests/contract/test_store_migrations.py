@@ -18,7 +18,7 @@ from lookalike_common.errors import (
     EtagMismatchError,
     NotFoundError,
 )
-from lookalike_search.adapters.milvus import MilvusStore
+from lookalike_search.adapters.milvus import MilvusStore, publishing
 from lookalike_search.model import (
     CollectionSpec,
     EntityRecord,
@@ -224,6 +224,36 @@ async def test_a_deleted_collection_is_gone_with_both_sides(
         assert await is_missing(store.count("", side))
     again = await factory.create(factory.spec())
     assert (again.settings.migration, await store.count("", again)) == (None, 0)
+
+
+@pytest.mark.parametrize("turn", [False, True])
+async def test_tidying_leaves_both_sides_alone(
+    store: MilvusStore, factory: Factory, monkeypatch: pytest.MonkeyPatch, turn: bool
+) -> None:
+    tenant = "tidysides"
+    created = await factory.create(tenant=tenant)
+    spec = created.spec
+    live = await store.start_migration(tenant, created, wide(spec), f"{spec.id}-next")
+    if turn:
+        live = await store.turn_migration(tenant, live)
+    monkeypatch.setattr(publishing, "ABANDONED", timedelta(0))
+    await store._publishing.tidy(tenant)
+    assert await store.resolve(tenant, spec.id) == live
+    ended = await store.end_migration(tenant, live)
+    monkeypatch.setattr(store._metadata, "drop", _nothing)
+    left = await store.start_migration(tenant, ended, wide(spec), f"{spec.id}-next")
+    assert left.other is not None
+    await store.end_migration(tenant, left)  # as one that is killed before it drops
+    monkeypatch.undo()
+    monkeypatch.setattr(publishing, "ABANDONED", timedelta(0))
+    await store._publishing.tidy(tenant)
+    assert await is_missing(store.count(tenant, replace(left.other, other=None)))
+    assert await store.count(tenant, ended) == 0
+    await store.drop(tenant, await store.resolve(tenant, spec.id))
+
+
+async def _nothing(*_given: object) -> None:
+    """Stand in for a call that a killed process did not make any more."""
 
 
 # --- killed in the middle ----------------------------------------------------------------------
