@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import grpc
 import grpc.aio
@@ -22,6 +23,7 @@ from lookalike_common.server import GrpcServer
 from lookalike_common.status import error_from_rpc
 from lookalike_common.testing import assert_eventually, loopback, running
 from lookalike_search.app import build
+from lookalike_search.settings import SearchSettings
 from tests.integration.search.conftest import search_settings
 from tests.integration.search.test_search_migrations import (
     TEXT_FIELD,
@@ -30,6 +32,7 @@ from tests.integration.search.test_search_migrations import (
     finish,
     get,
     quick,
+    search,
     start,
     stored,
     vector,
@@ -50,7 +53,12 @@ STEPS_LIMIT = 60.0
 @pytest.fixture
 async def clients(milvus_uri: str, encoder_server: GrpcServer) -> AsyncIterator[list[SearchClient]]:
     """Yield the clients of two processes of search."""
-    settings = quick(search_settings(milvus_uri, encoder_server.port))
+    async with searching(quick(search_settings(milvus_uri, encoder_server.port))) as clients:
+        yield clients
+
+
+@asynccontextmanager
+async def searching(settings: SearchSettings) -> AsyncIterator[list[SearchClient]]:
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(running(build(settings))) for _ in range(2)]
         yield [
@@ -104,13 +112,13 @@ class Writer:
             self.record.pop(key, None)
 
 
-async def search(client: SearchClient, name: str, stop: asyncio.Event) -> None:
+async def search_on(client: SearchClient, name: str, stop: asyncio.Event) -> None:
     """Search by content and by entity: neither an error, nor a vector of the other encoder."""
     while not stop.is_set():
-        reply = await client.search(name, by_text(ANCHOR), top_k=1)
+        reply = await search(client, name, by_text(ANCHOR), top_k=1)
         assert ids(reply.hits) == ["anchor"]
         assert reply.hits[0].score == pytest.approx(1, abs=1e-5)
-        reply = await client.search(name, by_entity(name, "anchor"), top_k=1)
+        reply = await search(client, name, by_entity(name, "anchor"), top_k=1)
         assert ids(reply.hits) != ["anchor"]
 
 
@@ -153,7 +161,7 @@ async def busy(
         for writer in writers:
             group.create_task(writer.run(stop))
         for client in clients:
-            group.create_task(search(client, name, stop))
+            group.create_task(search_on(client, name, stop))
         try:
             yield
         finally:
@@ -205,3 +213,18 @@ async def test_nothing_is_lost_and_nothing_comes_back(
         for key, each in found.items():
             assert vector(each) == letters(expected[key])[:: 1 if back else -1]
         assert await client.count(name) == len(expected)
+
+
+async def test_once_it_has_started_every_process_writes_to_both_sides(
+    milvus_uri: str, encoder_server: GrpcServer
+) -> None:
+    """Also one that looked at the collection a moment before, and believes what it saw."""
+    settings = quick(search_settings(milvus_uri, encoder_server.port), timedelta(seconds=1))
+    async with searching(settings) as (one, other):
+        name = await one.create(TEXT_FIELD)
+        starting = asyncio.create_task(start(one, name))
+        while not starting.done():
+            await other.count(name)
+        target = (await starting).migration.target
+        await other.upsert(name, entity(name, "new", text_content="ccd"))
+        assert set(await stored(one, target)) == {"new"}

@@ -15,6 +15,7 @@ from lookalike.search.v1 import (
     collection_service_pb2,
     entity_pb2,
     entity_service_pb2,
+    search_service_pb2,
 )
 from lookalike.type.v1 import outcome_pb2
 from lookalike_common.errors import (
@@ -29,6 +30,7 @@ from lookalike_common.errors import (
 from lookalike_common.server import GrpcServer
 from lookalike_common.testing import running
 from lookalike_search.app import build
+from lookalike_search.commands.comparing import Comparing, Differences
 from lookalike_search.settings import SearchSettings
 from tests.integration.search.conftest import search_settings
 from tests.support.search_client import (
@@ -60,8 +62,8 @@ TEXT_FIELD = VectorField(encoder=TEXT)
 TURNED = Collection(vector_fields=[VectorField(encoder=REVERSED)])
 
 
-def quick(settings: SearchSettings) -> SearchSettings:
-    milvus = settings.milvus.model_copy(update={"facts_age": FACTS_AGE})
+def quick(settings: SearchSettings, facts_age: timedelta = FACTS_AGE) -> SearchSettings:
+    milvus = settings.milvus.model_copy(update={"facts_age": facts_age})
     return settings.model_copy(update={"milvus": milvus})
 
 
@@ -95,6 +97,15 @@ async def get(client: SearchClient, name: str) -> Collection:
         collection_service_pb2.GetCollectionRequest(name=name)
     )
     return reply
+
+
+async def search(
+    client: SearchClient, name: str, query: search_service_pb2.Query, **options: Any
+) -> search_service_pb2.SearchResponse:
+    """Search in what is written already, whatever the Milvus."""
+    return await client.search(
+        name, query, consistency=search_service_pb2.CONSISTENCY_STRONG, **options
+    )
 
 
 async def stored(client: SearchClient, name: str) -> dict[str, entity_pb2.Entity]:
@@ -155,8 +166,10 @@ async def test_the_life_of_a_migration(client: SearchClient, name: str) -> None:
     assert shadow.vector_fields[0].encoder == REVERSED
 
     await backfill(client, name, target)
-    assert ids((await client.search(target, by_text("aab"))).hits)[0] == "one"
-    assert (await client.search(target, by_text("aab"))).hits[0].score == pytest.approx(1)
+    assert ids((await search(client, target, by_text("aab"))).hits)[0] == "one"
+    assert (await search(client, target, by_text("aab"))).hits[0].score == pytest.approx(1)
+    # The same entity, by its vector on the side that is searched.
+    assert ids((await search(client, target, by_entity(name, "one"))).hits) == ["two", "three"]
 
     flipped = await finish(client, name, etag=begun.etag)
     assert (flipped.name, flipped.migration.phase) == (name, Migration.PHASE_FLIPPED)
@@ -167,8 +180,8 @@ async def test_the_life_of_a_migration(client: SearchClient, name: str) -> None:
     assert type(again) is EtagMismatchError
     found = await stored(client, name)
     assert vector(found["one"]) == letters("aab")[::-1]
-    assert ids((await client.search(name, by_text("aab"))).hits)[0] == "one"
-    assert ids((await client.search(name, by_entity(name, "one"))).hits) == ["two", "three"]
+    assert ids((await search(client, name, by_text("aab"))).hits)[0] == "one"
+    assert ids((await search(client, name, by_entity(name, "one"))).hits) == ["two", "three"]
 
     done = await finish(client, name, etag=flipped.etag)
     assert (done.state, done.HasField("migration")) == (Collection.STATE_READY, False)
@@ -237,6 +250,27 @@ async def test_what_lacks_new_vectors_is_missing_and_never_stale(
     assert (await finish(client, name)).migration.phase == Migration.PHASE_FLIPPED
 
 
+async def test_a_gap_that_opens_right_before_the_flip(
+    client: SearchClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = (await start(client, name)).migration.target
+    await backfill(client, name, target)
+    settle = Comparing.settle
+    brought = entity(name, "two")
+    brought.vectors["vector"].CopyFrom(dense(*letters("bbc")))
+
+    async def settled_too_early(*args: Any) -> Differences:  # Any: as `settle`
+        found = await settle(*args)
+        monkeypatch.undo()
+        await client.upsert(name, brought)
+        return found
+
+    monkeypatch.setattr(Comparing, "settle", settled_too_early)
+    refused = await failure(finish(client, name))
+    assert refused.metadata == {"missing": "1", "stale": "0"}
+    assert (await get(client, name)).migration.phase == Migration.PHASE_COPYING
+
+
 async def test_an_encoder_that_is_away_makes_gaps_and_no_errors(
     client: SearchClient, name: str, toy_encoder: ToyEncoder
 ) -> None:
@@ -281,13 +315,16 @@ async def test_a_backfill_is_of_what_the_collection_has(client: SearchClient, na
         assert error.field == f"entities[0].{field}", number
     right = copied(old["three"], target, "xyz")
     right.attributes.update({"of": "the backfiller"})
-    right.text = "of the backfiller"
+    right.text = right.source_uri = "of the backfiller"
     assert outcomes(await client.upsert(target, right)) == [outcome_pb2.OUTCOME_CREATED]
     assert outcomes(await client.upsert(target, right)) == [outcome_pb2.OUTCOME_UNCHANGED]
     there = await stored(client, target)
     assert set(there) == {"one", "three"}
     assert vector(there["one"]) == letters("newer")[::-1]
-    assert (there["three"].text, dict(there["three"].attributes)) == ("", {})
+    for each in (old["three"], there["three"]):
+        each.ClearField("name")
+        each.ClearField("vectors")
+    assert there["three"] == old["three"]
 
 
 async def test_what_only_the_target_has_is_removed(client: SearchClient, name: str) -> None:
