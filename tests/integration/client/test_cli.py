@@ -49,7 +49,7 @@ def test_search_needs_one_thing_to_search_with(lookalike: Command) -> None:
     ended = lookalike("search")
     assert ended.code == 2
     assert ended.complaints == (
-        "lookalike: give a file, --text, --keyword, --smiles, --vector or --entity\n"
+        "lookalike: give a file, --text, --keyword, --smiles, --structure, --vector or --entity\n"
     )
 
 

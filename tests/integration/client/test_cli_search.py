@@ -71,6 +71,13 @@ def test_ways_to_ask_are_fused(lookalike: Command, peer: SearchPeer, tmp_path: P
     }
 
 
+def test_molecules_are_matched(lookalike: Command, peer: SearchPeer) -> None:
+    lookalike("search", "--structure", "CCO", "--match", "substructure", "-c", "drugs")
+    assert asked(peer)["queries"] == [
+        {"structure": {"smiles": "CCO", "match": "MATCH_SUBSTRUCTURE"}}
+    ]
+
+
 def test_a_vector_comes_from_a_file(lookalike: Command, peer: SearchPeer, tmp_path: Path) -> None:
     (tmp_path / "v.json").write_text("[1, 2]")
     lookalike("search", "--vector", str(tmp_path / "v.json"))

@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from lookalike.search.v1 import collection_pb2, entity_service_pb2, search_service_pb2
+from lookalike_client import Client
 from lookalike_common.channels import open_channel
 from lookalike_common.errors import BackendUnavailableError, DeadlineExceededError
 from lookalike_common.server import GrpcServer
@@ -152,6 +153,35 @@ async def test_what_was_acknowledged_survives_kill_9(milvus: MilvusProcess) -> N
                     name, by_vector(1, number, 0), filter=f"n = {number}", top_k=1
                 )
                 assert ids(reply.hits) == [f"e{number}"]
+        finally:
+            milvus.kill()
+
+
+async def test_a_stream_of_writes_goes_on_over_a_kill(milvus: MilvusProcess) -> None:
+    """One stream is answered with pauses while Milvus is away; the client sends again."""
+    kept: list[str] = []
+
+    def write(port: int, name: str) -> None:
+        written = (entity(name, f"e{number:04}", 1, number, 0) for number in range(2000))
+        with Client(search=f"127.0.0.1:{port}", health_checked=False) as sdk:
+            for result in sdk.write(name, written, batch_size=20):
+                assert result.HasField("entity"), result
+                kept.append(result.entity.name.rpartition("/")[2])
+
+    async with searching(milvus) as (client, server):
+        milvus.start()
+        try:
+            await assert_eventually(lambda: serving(server) == {True}, 15)
+            name = await client.create()
+            writing = asyncio.create_task(asyncio.to_thread(write, server.port, name))
+            await assert_eventually(lambda: len(kept) > 200, 30)
+            milvus.kill()
+            before = set(kept)
+            milvus.start()
+            await asyncio.wait_for(writing, 60)
+            stored = await all_ids(client, name)
+            assert before < set(stored)
+            assert stored == kept == [f"e{number:04}" for number in range(2000)]
         finally:
             milvus.kill()
 

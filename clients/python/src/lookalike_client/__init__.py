@@ -1,6 +1,6 @@
 """Client of the Lookalike suite: search for similar things, and fill collections with them."""
 
-from lookalike_client._searches import by_content, by_entity, by_keyword, by_vector
+from lookalike_client._searches import by_content, by_entity, by_keyword, by_structure, by_vector
 from lookalike_client._watching import FINAL_STATES
 from lookalike_client.client import Client
 from lookalike_client.errors import (
@@ -36,5 +36,6 @@ __all__ = [
     "by_content",
     "by_entity",
     "by_keyword",
+    "by_structure",
     "by_vector",
 ]

@@ -9,10 +9,16 @@ import grpc
 from lookalike.search.v1 import search_service_pb2, search_service_pb2_grpc
 from lookalike.type.v1 import content_pb2, vector_pb2
 from lookalike_client._calls import Caller
+from lookalike_client._encoding import Match
 from lookalike_client._names import collection_name, entity_name
 
 Strategy = Literal["average", "best-score", "interests"]
 
+_MATCHES = {
+    "exact": search_service_pb2.StructureQuery.MATCH_EXACT,
+    "substructure": search_service_pb2.StructureQuery.MATCH_SUBSTRUCTURE,
+    "superstructure": search_service_pb2.StructureQuery.MATCH_SUPERSTRUCTURE,
+}
 _STRATEGIES = {
     "average": search_service_pb2.RecommendRequest.STRATEGY_AVERAGE,
     "best-score": search_service_pb2.RecommendRequest.STRATEGY_BEST_SCORE,
@@ -34,6 +40,12 @@ def by_entity(collection: str, entity: str, *, field: str = "") -> search_servic
 def by_keyword(words: str, *, attribute: str = "") -> search_service_pb2.Query:
     """A query by words of the entities' text, or of a full-text attribute."""
     return search_service_pb2.Query(keyword=words, attribute=attribute)
+
+
+def by_structure(smiles: str, match: Match = "exact") -> search_service_pb2.Query:
+    """A query by a molecule that the hits are, contain (`substructure`), or are contained in."""
+    structure = search_service_pb2.StructureQuery(smiles=smiles, match=_MATCHES[match])
+    return search_service_pb2.Query(structure=structure)
 
 
 def by_content(content: content_pb2.Content, *, field: str = "") -> search_service_pb2.Query:

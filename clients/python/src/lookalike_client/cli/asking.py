@@ -9,7 +9,14 @@ import typer
 from lookalike.search.v1 import search_service_pb2
 from lookalike.type.v1 import content_pb2
 from lookalike_client._contents import contents_of_file
-from lookalike_client._searches import by_content, by_entity, by_keyword, by_vector
+from lookalike_client._encoding import Match
+from lookalike_client._searches import (
+    by_content,
+    by_entity,
+    by_keyword,
+    by_structure,
+    by_vector,
+)
 from lookalike_client.cli.exits import CommandError, ExitCode
 
 FileArgument = Annotated[
@@ -43,6 +50,8 @@ def asked(
     vector: str | None = None,
     entity: str | None = None,
     keyword: str | None = None,
+    structure: str | None = None,
+    match: Match = "exact",
     field: str = "",
 ) -> list[search_service_pb2.Query]:
     """The queries that were asked for, one for each option that was given."""
@@ -58,6 +67,8 @@ def asked(
         queries.append(by_entity(collection, entity, field=field))
     if keyword is not None:
         queries.append(by_keyword(keyword))
+    if structure is not None:
+        queries.append(by_structure(structure, match))
     return queries
 
 

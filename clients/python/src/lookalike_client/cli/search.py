@@ -1,5 +1,6 @@
 """`lookalike search`: shows what is similar to a file, to words, to a vector or to an entity."""
 
+import enum
 from typing import Annotated
 
 import typer
@@ -30,6 +31,14 @@ from lookalike_client.cli.session import (
 )
 
 
+class Matching(enum.StrEnum):
+    """What hits are to a structure."""
+
+    EXACT = "exact"
+    SUBSTRUCTURE = "substructure"
+    SUPERSTRUCTURE = "superstructure"
+
+
 def search(
     context: typer.Context,
     *,
@@ -39,6 +48,12 @@ def search(
         str | None, typer.Option(help="Words to look up in the entities' texts (BM25).")
     ] = None,
     smiles: SmilesOption = None,
+    structure: Annotated[
+        str | None, typer.Option(help="A molecule, as SMILES, to match by its structure.")
+    ] = None,
+    match: Annotated[
+        Matching, typer.Option(help="What hits are to the structure: it, around it, or in it.")
+    ] = Matching.EXACT,
     vector: VectorOption = None,
     entity: EntityOption = None,
     collection: CollectionOption = "photos",
@@ -67,11 +82,14 @@ def search(
         vector=vector,
         entity=entity,
         keyword=keyword,
+        structure=structure,
+        match=match.value,
         field=field,
     )
     if not queries:
         raise CommandError(
-            "give a file, --text, --keyword, --smiles, --vector or --entity", ExitCode.USAGE
+            "give a file, --text, --keyword, --smiles, --structure, --vector or --entity",
+            ExitCode.USAGE,
         )
     for query in queries:
         if min_score is not None:
