@@ -15,6 +15,7 @@ from lookalike_search.commands.plan import Reranking
 from lookalike_search.encoding import EncoderPort
 from lookalike_search.fusion import Hit
 from lookalike_search.model import EntityRecord
+from lookalike_search.scoring import as_replied
 
 _PLACES: Final = {"encoder": "rerank.encoder", "documents": "rerank.candidates"}
 """Where in a search request the parts of a request to the encoder come from."""
@@ -44,7 +45,8 @@ async def rerank_hits(
         if score is not None
     ]
     best = max((each.score for each in scored), default=None)
-    wanted = [each for each in scored if rerank.min_score is None or each.score >= rerank.min_score]
+    least = rerank.min_score
+    wanted = [each for each in scored if least is None or as_replied(each.score) >= least]
     return sorted(wanted, key=lambda each: (-each.score, each.record.id)), best
 
 
