@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import struct
 from collections.abc import Sequence
@@ -127,3 +128,14 @@ async def test_counts_are_remembered_the_longer_the_more_they_cost() -> None:
     elsewhere = Place("", "c", "k_title")
     await counts.weigh(elsewhere, ["the"])
     assert corpus.asked[2:] == [word_number("the")]
+
+
+async def test_words_are_counted_once_however_many_ask() -> None:
+    corpus = Corpus(the=90, fox=2)
+    counts = WordCounts(corpus.read, lambda: corpus.now)
+    answers = await asyncio.gather(
+        *(counts.weigh(PLACE, ["the", f"w{number}"]) for number in range(100))
+    )
+    assert {each["the"] for each in answers} == {rarity(90, 100)}
+    assert corpus.asked.count(word_number("the")) == 1
+    assert len(corpus.asked) == 101

@@ -7,13 +7,15 @@ moment, and the longer the more it cost. A number that is a bit old ranks no wor
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, NamedTuple
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from lookalike_search.adapters.milvus.bm25 import Packed, pack_sparse, rarity
+from lookalike_search.adapters.milvus.bm25 import pack_sparse, rarity
 from lookalike_search.adapters.milvus.coalescing import Coalescer
 from lookalike_search.adapters.milvus.consistency import milvus_consistency
 from lookalike_search.adapters.milvus.schema import ID, key_values
@@ -43,6 +45,18 @@ class Place(NamedTuple):
     column: str
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word that is to be counted."""
+
+    text: str
+
+    @property
+    def nbytes(self) -> int:
+        """What it adds to a request: a number and a weight."""
+        return 8
+
+
 class WordCounts:
     """Counts, and remembers."""
 
@@ -50,36 +64,52 @@ class WordCounts:
         self._read = read
         self._clock = clock
         self._known: dict[tuple[Place, str], tuple[float, int]] = {}
-        self._coalescer = Coalescer(self._count_words, parallel=1, most=lambda _: _WORDS_AT_ONCE)
+        self._coalescer = Coalescer(self._count_all, parallel=1, most=lambda _: _WORDS_AT_ONCE)
 
     async def weigh(self, place: Place, words: Sequence[str]) -> dict[str, float]:
         """Return what each word of a query is worth; one that comes twice, twice that."""
-        distinct = list(dict.fromkeys(words))
-        texts, *found = await together([self._count(place, each) for each in (_ALL, *distinct)])
+        times = Counter(words)
+        found = {each: self._remembered(place, each) for each in (_ALL, *times)}
+        missing = [each for each, count in found.items() if count is None]
+        found |= zip(missing, await self._count(place, missing), strict=True)
         return {
-            word: words.count(word) * rarity(count, texts)
-            for word, count in zip(distinct, found, strict=True)
+            word: number * rarity(found[word] or 0, found[_ALL] or 0)
+            for word, number in times.items()
         }
 
     async def close(self) -> None:
         """Cancel what runs."""
         await self._coalescer.close()
 
-    async def _count(self, place: Place, word: str) -> int:
+    async def _count(self, place: Place, words: Sequence[str]) -> list[int]:
+        return await together([self._coalescer.search(place, Word(each)) for each in words])
+
+    def _remembered(self, place: Place, word: str) -> int | None:
         until, count = self._known.get((place, word), (0.0, 0))
+        return count if self._clock() < until else None
+
+    async def _count_all(self, place: Place, words: Sequence[Word]) -> list[int]:
+        """Count what nobody counted meanwhile, each word once, however many ask for it."""
+        distinct = dict.fromkeys(each.text for each in words)
+        found = {each: self._remembered(place, each) for each in distinct}
+        missing = [each for each, count in found.items() if count is None]
         asked = self._clock()
-        if asked < until:
-            return count
-        if word == _ALL:
-            count = await self._count_texts(place)
-        else:
-            count = await self._coalescer.search(place, pack_sparse({word: 1.0}))
-        listed = count if word != _ALL else 0
-        lasts = min(_REMEMBERED + listed * _REMEMBERED_PER_TEXT, _REMEMBERED_MOST)
+        if _ALL in missing:
+            missing.remove(_ALL)
+            found[_ALL] = count = await self._count_texts(place)
+            self._remember(place, _ALL, count, asked + _REMEMBERED.total_seconds())
+        if missing:
+            counts = await self._count_words(place, missing)
+            for word, count in zip(missing, counts, strict=True):
+                lasts = min(_REMEMBERED + count * _REMEMBERED_PER_TEXT, _REMEMBERED_MOST)
+                self._remember(place, word, count, asked + lasts.total_seconds())
+                found[word] = count
+        return [found[each.text] or 0 for each in words]
+
+    def _remember(self, place: Place, word: str, count: int, until: float) -> None:
         if len(self._known) >= _MAX_REMEMBERED:
             self._known.clear()
-        self._known[place, word] = (asked + lasts.total_seconds(), count)
-        return count
+        self._known[place, word] = (until, count)
 
     async def _count_texts(self, place: Place) -> int:
         level, timestamp = milvus_consistency(Freshness())
@@ -93,11 +123,13 @@ class WordCounts:
         answer = await self._read(place.tenant, place.storage, "Query", request)
         return int(answer.fields_data[0].scalars.long_data.data[0])
 
-    async def _count_words(self, place: Place, words: Sequence[Packed]) -> list[int]:
+    async def _count_words(self, place: Place, words: Sequence[str]) -> list[int]:
         """Count by finding all texts with a word; there is no cheaper way to ask."""
         level, timestamp = milvus_consistency(Freshness())
         placeholder = common_pb2.PlaceholderValue(
-            tag="$0", type=common_pb2.SparseFloatVector, values=[each.data for each in words]
+            tag="$0",
+            type=common_pb2.SparseFloatVector,
+            values=[pack_sparse({each: 1.0}).data for each in words],
         )
         group = common_pb2.PlaceholderGroup(placeholders=[placeholder])
         params = {
