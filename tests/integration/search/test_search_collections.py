@@ -60,6 +60,7 @@ async def test_collection_is_bound_to_its_encoder(
     assert await get(client, "collections/bound") == created
 
 
+@pytest.mark.lite_only  # without an index, which others have, memory is that of the vectors
 async def test_count_and_memory_follow_the_entities(client: SearchClient) -> None:
     name = await client.create()
     await client.upsert(name, *(entity(name, f"e{i}", 1, i, 0) for i in range(5)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -74,6 +77,15 @@ def test_the_command_when_nobody_is_there(
     assert main(["contract", "--uri", "http://127.0.0.1:1"]) == 3
     assert main(["contract", "--uri", "ftp://x"]) == 2
     assert "http://127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_the_doctor_hands_over_to_it() -> None:
+    nobody = "http://127.0.0.1:1"
+    command = [sys.executable, "-m", "lookalike_client", "doctor", "--contract", nobody]
+    environment = {**os.environ, "LOOKALIKE_SEARCH__MILVUS__START_LIMIT": "PT0.1S"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert nobody in ended.stderr
 
 
 def test_the_page_shows_the_table() -> None:

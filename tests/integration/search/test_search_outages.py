@@ -218,6 +218,12 @@ async def test_a_milvus_that_stands_still_is_away_until_it_goes_on(milvus: Milvu
             finally:
                 milvus.resume()
             await assert_eventually(lambda: serving(server) == {True}, START)
+            request = search_request(name)
+
+            async def found() -> bool:  # a real server's parts find each other again, in a while
+                return await one_try(server, request, 10) is grpc.StatusCode.OK
+
+            await assert_eventually(found, START)
             assert ids((await client.search(name, by_vector(1, 0, 0))).hits) == ["e"]
 
 

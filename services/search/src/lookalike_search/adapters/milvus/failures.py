@@ -38,6 +38,8 @@ RETRY_AFTER: Final = timedelta(seconds=1)
 
 _OVERLOADED: Final = frozenset({8, 9, 49, 50, 51, 52, 53, 54, 55, 56})
 """Rate limits and quotas, by new and old numbers."""
+_RECOVERING: Final = frozenset({401, 500, 501, 503, 601, 602, 901, 902, 903, 905})
+"""A replica, channel, segment or node that is away or not there yet, as after a standstill."""
 _TOO_MANY_COLLECTIONS: Final = 102
 _UNKNOWN_INDEX: Final = "index type not supported"
 _INDEX_FIELD: Final = "collection.vector_fields.index.type"
@@ -65,13 +67,13 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
 
     @property
     def is_not_loaded(self) -> bool:
-        """The collection is not in memory."""
-        return self.code == 101 or self.legacy_code == 101
+        """The collection is not in memory, or not all of it."""
+        return self.code in {101, 103} or self.legacy_code == 101
 
     @property
     def is_momentary(self) -> bool:
         """Milvus, or a part of it, is just coming up."""
-        return self.code in _NOT_SERVING
+        return self.code in _NOT_SERVING | _RECOVERING
 
     @property
     def is_missing_alias(self) -> bool:
