@@ -57,8 +57,8 @@ async def client(search_server: GrpcServer) -> AsyncIterator[SearchClient]:
 
 
 @pytest.fixture
-async def molecule_encoder(tmp_path: Path) -> AsyncIterator[GrpcServer]:
-    """The encoder service with its encoder of molecules, which is code alone."""
+async def code_encoders(tmp_path: Path) -> AsyncIterator[GrpcServer]:
+    """The encoder service with its encoders of molecules and of copies, which are code alone."""
     settings = EncoderSettings(
         server=EncoderServerSettings(
             port=0,
@@ -67,7 +67,7 @@ async def molecule_encoder(tmp_path: Path) -> AsyncIterator[GrpcServer]:
             drain_grace=timedelta(seconds=2),
         ),
         models_dir=tmp_path,
-        encoders=("morgan-2048",),
+        encoders=("morgan-2048", "phash-256"),
     )
     async with running(build_encoder(settings)) as server:
         yield server

@@ -54,9 +54,9 @@ def drugs() -> Drugs:
 
 
 async def test_ranking_equals_rdkits(
-    milvus_uri: str, molecule_encoder: GrpcServer, drugs: Drugs
+    milvus_uri: str, code_encoders: GrpcServer, drugs: Drugs
 ) -> None:
-    settings = search_settings(milvus_uri, molecule_encoder.port)
+    settings = search_settings(milvus_uri, code_encoders.port)
     async with (
         running(build(settings)) as server,
         open_channel(loopback(server.port)) as channel,

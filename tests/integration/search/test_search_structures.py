@@ -51,10 +51,8 @@ def molecules() -> Molecules:
 
 
 @pytest.fixture
-async def client(
-    milvus_lite: MilvusLite, molecule_encoder: GrpcServer
-) -> AsyncIterator[SearchClient]:
-    settings = search_settings(milvus_lite.uri, molecule_encoder.port)
+async def client(milvus_lite: MilvusLite, code_encoders: GrpcServer) -> AsyncIterator[SearchClient]:
+    settings = search_settings(milvus_lite.uri, code_encoders.port)
     structures: dict[str, BaseModel] = {"structures": StructureSettings(max_scanned=MAX_SCANNED)}
     async with (
         running(build(settings.model_copy(update=structures))) as server,
