@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,10 +24,9 @@ from lookalike_search.model import (
     StoredCollection,
 )
 from lookalike_search.store import Freshness, VectorStore
+from tests.contract.conftest import Factory
 from tests.contract.test_vector_store import read, record, write
-
-if TYPE_CHECKING:
-    from tests.contract.conftest import Factory
+from tests.support.milvus_process import MilvusProcess
 
 TITLE = AttributeSpec(
     name="title", type=AttributeType.STRING, nullable=True, full_text=True, analyzer="standard"
@@ -218,3 +217,30 @@ async def test_rank_does_not_depend_on_when_a_row_was_written(
         assert [each.score for each in found] == pytest.approx(
             [score for _, score in wanted], rel=1e-5
         )
+
+
+async def test_words_survive_a_kill(
+    milvus_process: MilvusProcess, request: pytest.FixtureRequest
+) -> None:
+    if request.config.getoption("milvus") == "server":
+        pytest.skip("Milvus 2.3.5 has no keyword queries")
+    with milvus_process as milvus:
+        async with MilvusStore(milvus.uri) as store:
+            assert await store.wait_until_available(timedelta(seconds=30))
+            factory = Factory(store, "words")
+            spec = replace(factory.spec(attributes=(TITLE, PRICE)), text_analyzer="standard")
+            collection = await factory.create(spec)
+            texts = ["a red fox", "a red car", "a blue car", "a dog"]
+            await write(store, collection, [told(n, text) for n, text in enumerate(texts)])
+            await assert_eventually(lambda: not store.has_unflushed_rows)
+            await write(store, collection, [told(4, "another fox"), told(1, "a red bus")])
+            async with store.exclusive("", collection):
+                await store.delete("", collection, ["e00002"])
+            before = [await look_up(store, collection, each) for each in ("red fox", "car", "bus")]
+            assert [len(each) for each in before] == [3, 0, 1]
+            milvus.kill()
+            await assert_eventually(lambda: not store.available)
+            milvus.start()
+            assert await store.wait_until_available(timedelta(seconds=60))
+            after = [await look_up(store, collection, each) for each in ("red fox", "car", "bus")]
+            assert after == before

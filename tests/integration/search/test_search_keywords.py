@@ -6,8 +6,14 @@ import math
 from typing import Final
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from lookalike.search.v1 import collection_pb2, collection_service_pb2, search_service_pb2
+from lookalike.search.v1 import (
+    collection_pb2,
+    collection_service_pb2,
+    entity_service_pb2,
+    search_service_pb2,
+)
 from tests.support.search_client import (
     Attribute,
     SearchClient,
@@ -174,3 +180,28 @@ async def test_words_and_content_of_one_text(client: SearchClient) -> None:
     assert by_letters.hits[0].score == by_letters.hits[1].score
     reply = await client.search(name, by_text("silent"), by_words("silent"), top_k=2)
     assert ids(reply.hits) == ["silent", "listen"]
+
+
+async def test_changed_texts_are_found_by_their_new_words(client: SearchClient) -> None:
+    name = await library(client)
+    changed = entity(name, "a", text="a horse", attributes={"title": "Renamed"})
+    await client.entities.UpdateEntity(
+        entity_service_pb2.UpdateEntityRequest(
+            entity=changed, update_mask=FieldMask(paths=["text", "attributes.title"])
+        )
+    )
+    assert ids((await client.search(name, by_words("horse"))).hits) == ["a"]
+    assert ids((await client.search(name, by_words("cat"))).hits) == ["b"]
+    assert ids((await client.search(name, by_words("renamed", attribute="title"))).hits) == ["a"]
+    assert not (await client.search(name, by_words("0", attribute="title"))).hits
+
+
+async def test_long_texts_have_all_their_words(client: SearchClient) -> None:
+    name = await library(client)
+    text = " ".join(f"w{number}" for number in range(10_900))
+    assert 60_000 < len(text) <= 65_535
+    await client.upsert(name, entity(name, "long", 1, 0, 0, text=text))
+    assert ids((await client.search(name, by_words("w10899"))).hits) == ["long"]
+    many = " ".join(f"w{number}" for number in range(840))
+    assert 4000 < len(many) <= 4096
+    assert ids((await client.search(name, by_words(many))).hits) == ["long"]
