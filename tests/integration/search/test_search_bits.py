@@ -75,9 +75,13 @@ def best(data: list[bytes], query: bytes = QUERY) -> list[str]:
     return [f"e{number:03d}" for _, number in ranked]
 
 
-async def filled(client: SearchClient, data: list[bytes]) -> str:
+async def filled(
+    client: SearchClient,
+    data: list[bytes],
+    metric: vector_pb2.Metric.ValueType = vector_pb2.METRIC_TANIMOTO,
+) -> str:
     """Return a collection of these bits; `price` is their number, two make an item."""
-    collection = await client.create(bits_field(), attributes=ATTRIBUTES)
+    collection = await client.create(bits_field(metric), attributes=ATTRIBUTES)
     entities = [
         with_bits(collection, i, each, item=f"item-{i // 2}", attributes={"price": i})
         for i, each in enumerate(data)
@@ -116,6 +120,23 @@ async def test_pages_follow_tanimoto_and_ids(client: SearchClient) -> None:
     assert seen == best(data)
     expected = [np.float32(tanimoto(QUERY, data[int(each[1:])])) for each in seen]
     assert scores == [float(each) for each in expected]
+
+
+async def test_pages_of_equals_follow_ids(client: SearchClient) -> None:
+    """Hamming has few values: most pages end between equal scores."""
+    data = rows(200)
+    collection = await filled(client, data, vector_pb2.METRIC_HAMMING)
+    query = int.from_bytes(QUERY)
+    distances = [(int.from_bytes(each) ^ query).bit_count() for each in data]
+    ranking = sorted((each, number) for number, each in enumerate(distances))
+    expected = [(each, f"e{number:03d}") for each, number in ranking]
+    found: list[tuple[float, str]] = []
+    token = ""
+    while token or not found:
+        reply = await find(client, collection, by_bits(QUERY), top_k=9, page_token=token)
+        found += zip((each.distance for each in reply.hits), ids(reply.hits), strict=True)
+        token = reply.next_page_token
+    assert found == expected
 
 
 async def test_filter_score_limits_and_explanation(client: SearchClient) -> None:
