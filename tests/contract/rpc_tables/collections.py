@@ -268,6 +268,16 @@ CREATE: Final = [
         VectorField(encoder=TEXT, source_attribute="title"),
         attributes=[Attribute(name="title", type=Attribute.TYPE_INT)],
     ),
+    Row(
+        "CollectionService.CreateCollection",
+        "a molecule in an attribute to encode",
+        create(
+            "table-smiles",
+            VectorField(encoder="encoders/morgan-2048", source_attribute="smiles"),
+            attributes=[Attribute(name="smiles", type=Attribute.TYPE_STRING)],
+        ),
+        Answers(lambda reply: reply.vector_fields[0].source_attribute == "smiles"),
+    ),
     _creation(
         "a text to encode by an encoder of pictures",
         invalid("collection.vector_fields[0].encoder", "WRONG_MODALITY"),

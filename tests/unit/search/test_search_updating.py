@@ -155,6 +155,15 @@ def test_only_vectors_of_what_changed_are_made_again() -> None:
     assert record.content_hash != STORED.content_hash
 
 
+def test_a_source_is_what_its_encoder_reads() -> None:
+    [seen, title, *_] = SPEC.vector_fields
+    spec = replace(SPEC, vector_fields=(seen, replace(title, source_kind="smiles")))
+    stored = replace(STORED, attributes={"title": "CC"})
+    change = read_change(EntityDraft(attributes={"title": "CO"}), (), spec)
+    [encoding] = plan_update(change, stored, spec).encodings
+    assert encoding.content == Content(kind=ContentKind.SMILES, data=b"CO")
+
+
 def test_the_hash_is_that_of_a_whole_write_where_all_is_known() -> None:
     draft = EntityDraft(
         attributes={"title": "a dog"}, text="new", content=PHOTO, vectors={"own": NEW}

@@ -72,7 +72,8 @@ class EncoderFacts:
     metric: Metric
     space: str
     ready: bool
-    reads_text: bool
+    source_kind: ContentKind | None
+    """What a string of an entity is to it; None where it encodes no strings."""
 
 
 class EncoderPort(Protocol):

@@ -147,6 +147,8 @@ class VectorFieldSpec:
     index: IndexSpec = field(default_factory=IndexSpec)
     source_attribute: str = ""
     """What `encoder` encodes: a declared attribute, or `text`; empty for the entity's content."""
+    source_kind: str = "text"
+    """As what it is encoded: a `ContentKind`, by the encoder's modality."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

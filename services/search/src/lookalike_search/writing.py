@@ -165,7 +165,7 @@ def source_encoding(
         return None
     return Encoding(
         field,
-        Content(kind=ContentKind.TEXT, data=value.encode()),
+        Content(kind=ContentKind(field.source_kind), data=value.encode()),
         TEXT if name == TEXT else f"attributes.{name}",
     )
 

@@ -37,6 +37,12 @@ _KINDS: Final[Mapping[int, VectorKind]] = {
     vector_pb2.VECTOR_KIND_BINARY: VectorKind.BINARY,
     vector_pb2.VECTOR_KIND_SPARSE: VectorKind.SPARSE,
 }
+_STRINGS: Final[Mapping[int, ContentKind]] = {
+    content_pb2.MODALITY_TEXT: ContentKind.TEXT,
+    content_pb2.MODALITY_MOLECULE: ContentKind.SMILES,
+    content_pb2.MODALITY_SEQUENCE: ContentKind.SEQUENCE,
+}
+"""Modalities that strings have, the first one that an encoder takes."""
 _TASKS: Final[Mapping[Task, content_pb2.TaskType.ValueType]] = {
     Task.QUERY: content_pb2.TASK_TYPE_QUERY,
     Task.DOCUMENT: content_pb2.TASK_TYPE_DOCUMENT,
@@ -72,7 +78,9 @@ class EncoderClient:
             metric=_METRICS[found.metric],
             space=found.space,
             ready=found.state == encoder_pb2.Encoder.STATE_READY,
-            reads_text=content_pb2.MODALITY_TEXT in found.modalities,
+            source_kind=next(
+                (kind for modality, kind in _STRINGS.items() if modality in found.modalities), None
+            ),
         )
 
     async def encode(

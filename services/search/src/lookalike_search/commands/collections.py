@@ -220,9 +220,10 @@ class Collections:
                 field=f"{at}.encoder",
             )
         _check_agreement(draft, facts, at)
-        if draft.source_attribute and not facts.reads_text:
+        if draft.source_attribute and facts.source_kind is None:
             raise WrongModalityError(
-                f"{facts.name} encodes no text, and attributes are text", field=f"{at}.encoder"
+                f"{facts.name} encodes no strings, which attributes and text are",
+                field=f"{at}.encoder",
             )
         return VectorFieldSpec(
             name=name,
@@ -234,6 +235,7 @@ class Collections:
             space=facts.space,
             index=draft.index,
             source_attribute=draft.source_attribute,
+            source_kind=facts.source_kind or "text",
         )
 
 

@@ -87,6 +87,7 @@ def _field_to_json(spec: VectorFieldSpec) -> dict[str, object]:
         "space": spec.space,
         "index": {"type": spec.index.type, "params": dict(spec.index.params)},
         "source_attribute": spec.source_attribute,
+        "source_kind": spec.source_kind,
     }
 
 
@@ -102,6 +103,7 @@ def _field_from_json(facts: Mapping[str, Any]) -> VectorFieldSpec:  # JSON, chec
         space=facts["space"],
         index=IndexSpec(type=IndexType(index["type"]), params=index["params"]),
         source_attribute=facts.get("source_attribute", ""),
+        source_kind=facts.get("source_kind", "text"),
     )
 
 
