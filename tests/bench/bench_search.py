@@ -66,7 +66,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--dimensions", type=int, default=384)
-    parser.add_argument("--seconds", type=float, default=3, help="for each load (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=2, help="for each load (%(default)s)")
     parser.add_argument("--no-faiss", dest="faiss", action="store_false")
     parser.add_argument("--quick", action="store_true", help="to see that it works: no figures")
     options = parser.parse_args(argv)

@@ -23,7 +23,10 @@ def report(runs: Sequence[Figures]) -> dict[str, Any]:
             (ratio for (_, _, c), ratio in ratios.items() if c >= 8), default=None
         ),
         "qps_ratio_c32_lite_100k": ratios.get(("lite", _LARGE, 32)),
-        "added_p50_ms": max(each["added_p50_ms"] for each in runs),
+        # Of the fewest rows: what is ours is lost in what Milvus takes with many, and in its noise.
+        "added_p50_ms": max(
+            each["added_p50_ms"] for each in runs if each["rows"] == min(e["rows"] for e in runs)
+        ),
         "recall_at_10": min(each["recall"]["10"] for each in runs),
         "upserts_per_s": min(each["upserts_per_s"] for each in runs),
         "runs": list(runs),
