@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from lookalike_client.suite.ports import Ports
+from lookalike_search.filters import check, parse
+from lookalike_search.model import AttributeType
 from tests.support.suite import Ended, Suite, run
 from tools.fetch_grpcurl import grpcurl
 
@@ -69,6 +71,22 @@ def test_answers(ended: list[Ended]) -> None:
     assert '"item": "cat"' in call
     assert '"item": "bike"' in call
     assert "deleted 1\n" in call
+
+
+def test_filters_are_such() -> None:
+    table = GUIDE.read_text(encoding="utf-8").partition("| asking for |")[2].partition("\n\n")[0]
+    filters = re.findall(r"`([^`]+)`", table)
+    assert len(filters) == 10
+    types = {
+        "stars": AttributeType.INT,
+        "taken": AttributeType.TIMESTAMP,
+        "sold": AttributeType.BOOL,
+        "topic": AttributeType.STRING,
+        "tags": AttributeType.STRING_LIST,
+        "price": AttributeType.DOUBLE,
+    }
+    for each in filters:
+        check(parse(each), types)
 
 
 def _firsts(output: str) -> list[str]:
