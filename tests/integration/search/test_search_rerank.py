@@ -15,6 +15,7 @@ from lookalike_common.errors import (
     WrongOperationError,
 )
 from lookalike_common.server import GrpcServer
+from lookalike_common.status import error_from_status
 from tests.support.search_client import (
     SearchClient,
     by_entity,
@@ -238,3 +239,26 @@ async def test_without_the_encoder(client: SearchClient, encoder_server: GrpcSer
     refused = await failure(client.search(name, by_words("red"), rerank=rerank()))
     assert type(refused) is BackendUnavailableError
     assert ids((await client.search(name, by_words("bird"))).hits) == ["d", "b"]
+
+
+async def test_in_a_batch_a_bad_second_look_fails_alone(client: SearchClient) -> None:
+    name = await texts(client)
+    single = search_service_pb2.SearchRequest(
+        collection=name, queries=[NEAR, by_words("red fox")], rerank=rerank()
+    )
+    bad = search_service_pb2.SearchRequest(
+        collection=name, queries=[by_words("red")], rerank=rerank(encoder=IMAGE)
+    )
+    words = search_service_pb2.SearchRequest(collection=name, queries=[by_words("bird")])
+    unknown = search_service_pb2.SearchRequest(
+        collection=name, queries=[by_words("bird", attribute="note")]
+    )
+    request = search_service_pb2.BatchSearchRequest(
+        collection=name, requests=[single, bad, words, unknown]
+    )
+    reranked, refused, found, other = (await client.searches.BatchSearch(request)).results
+    assert ids(reranked.response.hits) == ["a", "b", "d", "c"]
+    assert type(error_from_status(refused.error)) is WrongOperationError
+    assert error_from_status(refused.error).field == "requests[1].rerank.encoder"
+    assert ids(found.response.hits) == ["d", "b"]
+    assert error_from_status(other.error).field == "requests[3].queries[0].attribute"

@@ -70,14 +70,15 @@ class BatchSearching:
         parts = [[next(rest) for _ in some] for some in asked]
         return await together(
             [
-                self._answer(tenant, plan, part, Stopwatch({"encode": spent}))
-                for plan, part in zip(plans, parts, strict=True)
+                self._answer(tenant, index, plan, part, Stopwatch({"encode": spent}))
+                for index, (plan, part) in enumerate(zip(plans, parts, strict=True))
             ]
         )
 
     async def _answer(
         self,
         tenant: str,
+        index: int,
         plan: Plan | LookalikeError,
         made: Sequence[Target | LookalikeError],
         watch: Stopwatch,
@@ -85,9 +86,13 @@ class BatchSearching:
         if isinstance(plan, LookalikeError):
             return plan
         try:
-            return await self._searching.answer(tenant, plan, succeeded(made), watch=watch)
+            targets = succeeded(made)
         except LookalikeError as error:
             return error
+        try:
+            return await self._searching.answer(tenant, plan, targets, watch=watch)
+        except LookalikeError as error:
+            return error.at(f"requests[{index}]") if error.field else error
 
 
 def _asked(plan: Plan | LookalikeError, index: int) -> list[Asked]:
