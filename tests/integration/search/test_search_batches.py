@@ -105,7 +105,7 @@ async def test_as_many_as_are_allowed(client: SearchClient, calls: Counter[str])
     calls.clear()
     results = await batch(client, name, *(search(at(i % 40), top_k=1) for i in range(256)))
     assert [ids(each.response.hits) for each in results] == [[f"e{i % 40:03d}"] for i in range(256)]
-    assert calls["Search"] == 4, "64 vectors go into one request"
+    assert calls["Search"] == 2, "128 vectors go into one request"
     refused = await failure(batch(client, name, *[search(at(0))] * 257))
     assert (type(refused), refused.field) == (InvalidArgumentError, "requests")
     refused = await failure(batch(client, name))
