@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,9 +30,11 @@ from lookalike_common.errors import (
     NotFoundError,
 )
 from lookalike_common.server import GrpcServer
-from lookalike_common.testing import running
+from lookalike_common.testing import assert_eventually, running
+from lookalike_search.adapters.milvus import MilvusStore
 from lookalike_search.app import build
 from lookalike_search.commands.comparing import Comparing, Differences
+from lookalike_search.model import EntityRecord
 from lookalike_search.settings import SearchSettings
 from tests.integration.search.conftest import search_settings
 from tests.support.search_client import (
@@ -206,6 +210,11 @@ async def test_writes_and_deletes_go_to_both_sides(
         outcome_pb2.OUTCOME_CREATED,
         outcome_pb2.OUTCOME_UNCHANGED,
     ]
+    asked = len(toy_encoder.requests)
+    confirmed = text(name, "three", CONTENTS["three"], generation=2**52)
+    assert outcomes(await client.upsert(name, confirmed)) == [outcome_pb2.OUTCOME_UNCHANGED]
+    assert (await stored(client, target))["three"].generation == 2**52
+    assert len(toy_encoder.requests) == asked  # its vectors stay on both sides
     assert await client.delete(name, names=[f"{name}/entities/one"]) == 1
     change = entity_service_pb2.UpdateEntityRequest(
         entity=entity(name, "new", attributes={"color": "red"}),
@@ -230,6 +239,20 @@ async def test_writes_and_deletes_go_to_both_sides(
     asked = len(toy_encoder.requests)
     await client.upsert(name, text(name, "two", "bbc", attributes={"a": 1}))
     assert len(toy_encoder.requests) == asked  # in step on both sides: nothing to encode
+
+
+async def test_a_write_that_was_long_under_way_goes_to_both_sides(
+    client: SearchClient, name: str, toy_encoder: ToyEncoder
+) -> None:
+    """It resolved the collection before the start, and its encoder took until after it."""
+    toy_encoder.gate = asyncio.Event()
+    asked = len(toy_encoder.requests)
+    writing = asyncio.create_task(client.upsert(name, text(name, "new", "ccd")))
+    await assert_eventually(lambda: len(toy_encoder.requests) > asked)
+    target = (await start(client, name)).migration.target
+    toy_encoder.gate.set()
+    assert outcomes(await writing) == [outcome_pb2.OUTCOME_CREATED]
+    assert vector((await stored(client, target))["new"]) == letters("ccd")[::-1]
 
 
 async def test_what_lacks_new_vectors_is_missing_and_never_stale(
@@ -327,16 +350,26 @@ async def test_a_backfill_is_of_what_the_collection_has(client: SearchClient, na
     assert there["three"] == old["three"]
 
 
-async def test_what_only_the_target_has_is_removed(client: SearchClient, name: str) -> None:
-    """As after a delete by another process, right between a backfill's look and its write."""
+async def test_what_another_process_left_on_the_target(
+    client: SearchClient, name: str, milvus_uri: str
+) -> None:
+    """As after deletes and writes there, right between a backfill's look and its write."""
     target = (await start(client, name)).migration.target
     await backfill(client, name, target)
-    twin = (await get(client, target)).etag
-    await client.delete(name, names=[f"{name}/entities/one"])
-    found = await stored(client, name)
-    assert set(found) == {"two", "three"}
-    assert (await finish(client, name, etag=twin)).entity_count == 2
-    assert set(await stored(client, name)) == set(await stored(client, target)) == set(found)
+    async with MilvusStore(milvus_uri) as store:
+        assert await store.wait_until_available(timedelta(seconds=30))
+        side = await store.resolve("", target.removeprefix("collections/"))
+        unit = np.array(letters("zzz"), np.float32)
+        old = EntityRecord(id="one", vectors={"vector": unit}, generation=1)
+        async with store.exclusive("", side):
+            await store.upsert("", side, [old, replace(old, id="gone")])
+    refused = await failure(finish(client, name))
+    assert refused.metadata == {"missing": "0", "stale": "1"}
+    assert set(await stored(client, target)) == set(CONTENTS)  # what was gone is gone
+    reply = await client.upsert(name, text(name, "one", CONTENTS["one"]))
+    assert outcomes(reply) == [outcome_pb2.OUTCOME_UNCHANGED]  # and yet the target gets it
+    assert (await finish(client, name)).entity_count == 3
+    assert vector((await stored(client, name))["one"]) == letters("aab")[::-1]
 
 
 async def test_abort_before_the_flip(client: SearchClient, name: str) -> None:
