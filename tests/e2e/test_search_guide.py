@@ -47,13 +47,15 @@ def _run(suite: Suite, home: Path, kind: str, block: str) -> Ended:
 
 
 def test_every_block_does_what_it_says(ended: list[Ended]) -> None:
-    assert len(ended) == 9
+    assert len(ended) == 10
     for (_, block), each in zip(BLOCKS, ended, strict=True):
         assert each.code == 0, block + each.output + each.complaints
 
 
 def test_answers(ended: list[Ended]) -> None:
-    fill, ways, narrowed, like, bits, alias, living, program, call = (each.output for each in ended)
+    (fill, ways, narrowed, like, bits, alias, living, moved, program, call) = (
+        each.output for each in ended
+    )
     assert "6 created" in fill
     assert fill.splitlines()[-1] == "2"
     assert _firsts(ways) == ["cat", "car", "bus"]
@@ -67,6 +69,7 @@ def test_answers(ended: list[Ended]) -> None:
     assert "1.00" in bits
     assert _firsts(alias) == ["cat"]
     assert "30 days, 0:00:00" in living
+    assert "TYPE_FLAT" in moved
     assert program.split()[1] == "bus"
     assert '"item": "cat"' in call
     assert '"item": "bike"' in call
