@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from lookalike_common.errors import (
     NotFoundError,
 )
 from lookalike_search.adapters.milvus import MilvusStore
+from lookalike_search.adapters.milvus.names import alias_name
 from lookalike_search.model import Alias, EntityRecord, Projection, StoredCollection
 from lookalike_search.store import Freshness, VectorStore
 
@@ -167,6 +169,80 @@ async def test_movers_in_two_processes_agree_in_the_end(
     moved = {each.etag: each for each in attempts if isinstance(each, Alias)}
     assert moved[listed.etag] == listed  # the newest record and the name agree
     assert (await other_store.resolve("", alias)).spec.id == listed.collection_id
+    await store.delete_alias("", alias)
+
+
+async def test_a_stale_record_loses_although_its_number_is_free_again(
+    store: MilvusStore, factory: Factory
+) -> None:
+    one, two = await make(factory, store, "one", "two")
+    alias = f"{one.spec.id}-a"
+    await store.set_alias("", alias, one.spec.id)
+    stale = await store._aliases._newest("", alias)
+    assert stale is not None
+    await store.set_alias("", alias, two.spec.id)
+    last = await store.set_alias("", alias, one.spec.id)
+    again = replace(stale, number=stale.number + 1, collection_id=two.spec.id)
+    assert not await store._aliases._store("", alias, again)
+    assert await aliases_of(store, [one, two]) == [last]
+    await store.delete_alias("", alias)
+
+
+async def test_who_is_overtaken_leaves_what_the_last_one_wanted(
+    store: MilvusStore,
+    factory: Factory,
+    other_store: MilvusStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process moves the alias on, between the record of a move and the move."""
+    one, two, three = await make(factory, store, "one", "two", "three")
+    alias = f"{one.spec.id}-a"
+    await store.set_alias("", alias, one.spec.id)
+    alter = store._metadata.alter_alias
+    last: list[Alias] = []
+
+    async def late(tenant: str, name: str, storage: str) -> bool:
+        if not last:
+            last.append(await other_store.set_alias("", alias, three.spec.id))
+        return await alter(tenant, name, storage)
+
+    monkeypatch.setattr(store._metadata, "alter_alias", late)
+    await store.set_alias("", alias, two.spec.id)
+    assert await found(other_store, alias) == ["three"]
+    assert await aliases_of(store, [one, two, three]) == last
+    await store.delete_alias("", alias)
+
+
+async def test_the_name_of_a_migration_is_no_alias(store: MilvusStore, factory: Factory) -> None:
+    """It is a Milvus alias as well, but nobody set it."""
+    one, two = await make(factory, store, "one", "two")
+    name = f"{one.spec.id}-next"
+    assert await store._metadata.create_alias("", alias_name(name), one.storage)
+    with pytest.raises(AlreadyExistsError):
+        await store.set_alias("", name, two.spec.id)
+    with pytest.raises(NotFoundError):
+        await store.delete_alias("", name)
+    assert await found(store, name) == ["one"]
+    assert await aliases_of(store, [one, two]) == []
+    await store._metadata.drop_alias("", alias_name(name))
+
+
+async def test_a_move_that_was_cut_short_is_carried_through(
+    store: MilvusStore, factory: Factory
+) -> None:
+    """Killed between the record and the move: the next change finds the way."""
+    one, two = await make(factory, store, "one", "two")
+    alias = f"{one.spec.id}-a"
+    await store.set_alias("", alias, one.spec.id)
+    present = await store._aliases._newest("", alias)
+    assert present is not None
+    cut = replace(present, number=present.number + 1, collection_id=two.spec.id, time=0.0)
+    assert await store._aliases._store("", alias, cut)
+    [listed] = await aliases_of(store, [one, two])
+    assert listed.collection_id == one.spec.id  # what searches find
+    await store._aliases.tidy("")
+    assert await found(store, alias) == ["two"]
+    assert (await store.set_alias("", alias, one.spec.id)).previous_collection_id == two.spec.id
     await store.delete_alias("", alias)
 
 

@@ -211,6 +211,19 @@ async def test_settings_are_revised_one_after_the_other(
     assert (await store.resolve("", created.spec.id)).settings == last.settings
 
 
+async def test_a_stale_change_is_refused_although_its_number_is_free_again(
+    store: VectorStore, factory: Factory
+) -> None:
+    created = await factory.create()
+    one = await store.revise("", created, factory.settings(1, "one"))
+    two = await store.revise("", one, factory.settings(2, "two"))
+    with pytest.raises(EtagMismatchError):
+        await store.revise("", created, factory.settings(1, "stale"))
+    assert await store.resolve("", created.spec.id) == two
+    three = await store.revise("", two, factory.settings(3, "three"))
+    assert await store.resolve("", created.spec.id) == three
+
+
 async def test_settings_do_not_outlive_their_collection(
     store: VectorStore, factory: Factory
 ) -> None:
