@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ import pytest
 
 from lookalike.search.v1 import entity_pb2, entity_service_pb2
 from lookalike_client import Client, ExhaustedError, LookalikeError, UnavailableError
+from lookalike_client._writing import _Backlog
 from lookalike_client.suite.ports import Ports
 from tests.integration.client.search_peer import SearchPeer, search_peer
 
@@ -91,6 +93,29 @@ def test_patience_has_an_end(client: Client, peer: SearchPeer) -> None:
         pytest.raises(UnavailableError),
     ):
         list(away.write("c", items(3), patience=timedelta(0)))
+
+
+def test_only_so_much_is_sent_ahead() -> None:
+    """The fifth batch waits for the first answer."""
+    backlog = _Backlog(iter([[each] for each in items(9)]))
+    requests = backlog.requests("c")
+    assert [next(requests).entities[0].item for _ in range(4)] == expected(4)
+    sent = threading.Event()
+
+    def send() -> None:
+        next(requests)
+        sent.set()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert not sent.wait(0.1)
+    backlog.answered()
+    assert sent.wait(10)
+    sender.join()
+    backlog.close_stream()
+    assert next(requests, None) is None
+    again = backlog.requests("c")
+    assert [next(again).entities[0].item for _ in range(4)] == ["i1", "i2", "i3", "i4"]
 
 
 def test_whoever_stops_reading_stops_writing(client: Client, peer: SearchPeer) -> None:
