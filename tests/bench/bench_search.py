@@ -24,7 +24,6 @@ from tests.bench.search_backends import (
     LITE,
     SERVER,
     backend,
-    install_faiss,
     measure_faiss,
     service,
     settle,
@@ -46,8 +45,6 @@ _WORDS = 2_000
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure each backend with each number of rows."""
     options = _parse(argv)
-    if options.faiss:
-        install_faiss()
     if SERVER in options.backends:
         milvus_server.install()
         loopback_only.enter()

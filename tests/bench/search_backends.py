@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +19,7 @@ from lookalike_common.channels import open_channel
 from lookalike_common.settings import TargetSettings
 from lookalike_common.testing import assert_eventually
 from lookalike_search.adapters.milvus import MilvusStore
-from tests.bench.encoder_peers import ENVIRONMENTS, SERVERS
+from tests.bench.encoder_peers import SERVERS
 from tests.bench.peers import started
 from tests.bench.search_corpus import Corpus, Neighbours
 from tests.support import milvus_server
@@ -34,8 +32,6 @@ BACKENDS: Final = (LITE, SERVER)
 _INDEX_LIMIT: Final = 600.0
 _SETTLING: Final = 1.0
 """Seconds after which Lite has flushed and merged what was written last."""
-_FAISS: Final = "faiss-cpu==1.15.1"
-_PYTHON: Final = ENVIRONMENTS / "faiss" / "bin" / "python"
 
 
 @contextmanager
@@ -85,26 +81,13 @@ async def settle(name: str, uri: str, storage: str, rows: int) -> None:
     await asyncio.sleep(_SETTLING)  # indexed segments take the place of growing ones
 
 
-def install_faiss() -> None:
-    """Make an environment with FAISS where there is none."""
-    if _PYTHON.exists():
-        return
-    _call(sys.executable, "-m", "venv", "--clear", str(_PYTHON.parents[1]))
-    _call(str(_PYTHON), "-m", "pip", "install", "--quiet", _FAISS)
-
-
-def _call(*command: str) -> None:
-    quiet = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    subprocess.run(command, env=quiet, check=True)
-
-
 async def measure_faiss(corpus: Corpus, truth: Neighbours, seconds: float) -> Any:
     """Return what raw FAISS does with the corpus, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="bench-faiss-") as folder:
         path = Path(folder) / "corpus.npz"
         np.savez(path, rows=corpus.rows, queries=corpus.queries, truth=truth)
         process = await asyncio.create_subprocess_exec(
-            str(_PYTHON),
+            sys.executable,
             str(SERVERS / "faiss_index.py"),
             str(path),
             str(seconds),
