@@ -113,6 +113,7 @@ async def dictionary(milvus_lite: MilvusLite) -> AsyncIterator[Dictionary]:
         yield Dictionary(client, name, sentences)
 
 
+@pytest.mark.timeout(900)  # some 60 seconds of one core go into the model
 async def test_words_and_a_second_look_find_more_than_meaning_alone(dictionary: Dictionary) -> None:
     meaning = await dictionary.recall("meaning")
     words = await dictionary.recall("words")
