@@ -23,6 +23,8 @@ from lookalike_common.errors import (
 )
 from tests.support.search_client import (
     SearchClient,
+    bits,
+    bits_field,
     by_entity,
     by_text,
     by_vector,
@@ -324,3 +326,26 @@ async def test_more_examples_than_one_request_to_milvus_carries(client: SearchCl
     best = (points @ points[:70].T).max(axis=1)
     assert ids(reply.hits) == ranked(best, *good)
     assert not list(itertools.chain.from_iterable(each.contributions for each in reply.hits))
+
+
+async def test_bits_have_no_mean_but_a_best_score(client: SearchClient) -> None:
+    name = await client.create(bits_field(dimensions=64))
+    rows = np.random.default_rng(12).integers(0, 256, (60, 8), np.uint8)
+    for number, row in enumerate(rows):
+        written = entity(name, f"e{number:03d}")
+        written.vectors["vector"].CopyFrom(bits(row.tobytes()))
+        await client.upsert(name, written)
+    for strategy in (AVERAGE, INTERESTS):
+        refused = await failure(recommend(client, name, by_number(name, 0), strategy=strategy))
+        assert (type(refused), refused.field) == (InvalidArgumentError, "strategy")
+    reply = await recommend(
+        client, name, by_number(name, 0, 1), negative=by_number(name, 2), strategy=BEST, top_k=60
+    )
+    unpacked = np.unpackbits(rows, axis=1).astype(float)
+    common = unpacked @ unpacked.T
+    sizes = unpacked.sum(axis=1)
+    scores = common / (sizes[:, None] + sizes - common)
+    best = scores[:, :2].max(axis=1)
+    worse = [i for i in range(60) if scores[i, 2] >= best[i]]
+    assert ids(reply.hits) == ranked(best, 0, 1, 2, *worse)
+    assert worse

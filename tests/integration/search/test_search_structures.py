@@ -110,6 +110,8 @@ async def test_parts_and_wholes_equal_rdkits(client: SearchClient, molecules: Mo
     missed = await client.search(name, last)
     assert missed.truncated, "there are more than may be read"
     assert MAX_SCANNED + 49 not in numbers(missed)
+    plenty = await client.search(name, structure("c1ccccc1", CONTAINS), top_k=5)
+    assert (len(plenty.hits), plenty.truncated) == (5, False), "no more are read than a page needs"
     filtered = await client.search(name, last, filter="price >= 100")
     assert (numbers(filtered)[-1], filtered.truncated) == (MAX_SCANNED + 49, False)
 

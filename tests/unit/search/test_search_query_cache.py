@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -130,6 +130,7 @@ async def test_the_rest_goes_through() -> None:
     assert await encoder.match_structure(NAME, "C", Relation.SAME, ["C"]) == [True]
 
 
+@settings(deadline=None)
 @given(
     asked=st.lists(st.integers(0, 20), max_size=60),
     room=st.integers(0, 6),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike_search.closeness import closeness
@@ -41,6 +41,7 @@ def ids(merged: Merged) -> list[str]:
 
 
 @pytest.mark.parametrize("merger", [BestScore(FIELD, (), ()), Turns()], ids=["best", "turns"])
+@settings(deadline=None)
 @given(
     scores=st.lists(st.tuples(SCORES, SCORES, SCORES), min_size=1, max_size=12),
     limit=st.integers(1, 13),
