@@ -41,6 +41,8 @@ class SearchPeer:
     """A stream breaks after so many batches, once."""
     busy: int = 0
     """So many batches are answered with a pause, and not written."""
+    refusal: grpc.StatusCode = grpc.StatusCode.RESOURCE_EXHAUSTED
+    """What they are answered with."""
 
     def stream(
         self, requests: Iterator[entity_service_pb2.UpsertEntitiesRequest], context: Any
@@ -50,7 +52,7 @@ class SearchPeer:
         for number, request in enumerate(requests):
             if self.busy:
                 self.busy -= 1
-                yield _refused(request)
+                yield _refused(request, self.refusal)
                 continue
             if self.break_after and number == self.break_after:
                 self.break_after = 0
@@ -80,9 +82,9 @@ def _written(
 
 
 def _refused(
-    request: entity_service_pb2.UpsertEntitiesRequest,
+    request: entity_service_pb2.UpsertEntitiesRequest, code: grpc.StatusCode
 ) -> entity_service_pb2.UpsertEntitiesResponse:
-    full = status_pb2.Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message="full")
+    full = status_pb2.Status(code=code.value[0], message="full")
     reply = entity_service_pb2.UpsertEntitiesResponse(
         results=[entity_service_pb2.UpsertResult(error=full) for _ in request.entities]
     )

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
+import grpc
 import pytest
 
 from lookalike.search.v1 import entity_pb2, entity_service_pb2
@@ -55,8 +56,11 @@ def test_a_broken_stream_goes_on_with_what_has_no_answer(client: Client, peer: S
     assert all(len(times) == 1 for times in peer.written.values())
 
 
-def test_a_full_server_gets_its_pause_and_the_batch_again(client: Client, peer: SearchPeer) -> None:
-    peer.busy = 3
+@pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "UNAVAILABLE", "ABORTED"])
+def test_a_full_server_gets_its_pause_and_the_batch_again(
+    client: Client, peer: SearchPeer, code: str
+) -> None:
+    peer.busy, peer.refusal = 3, grpc.StatusCode[code]
     assert names(list(client.write("c", items(30), batch_size=3))) == expected(30)
     assert 2 <= peer.streams <= 4
     last = [peer.written[name][-1] for name in expected(30)]

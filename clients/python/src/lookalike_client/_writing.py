@@ -15,7 +15,13 @@ from itertools import islice
 import grpc
 
 from lookalike.search.v1 import entity_pb2, entity_service_pb2
-from lookalike_client.errors import DeadlineError, ExhaustedError, LookalikeError, UnavailableError
+from lookalike_client.errors import (
+    ConflictError,
+    DeadlineError,
+    ExhaustedError,
+    LookalikeError,
+    UnavailableError,
+)
 
 Batch = list[entity_pb2.Entity]
 Requests = Iterator[entity_service_pb2.UpsertEntitiesRequest]
@@ -28,12 +34,11 @@ _MAX_AHEAD = 4
 """Batches that are sent before their answers have come."""
 _FIRST_PAUSE = timedelta(seconds=0.5)
 _PASSING = frozenset(
-    code.value[0]
-    for code in (
+    {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
-    )
+    }
 )
 
 
@@ -58,7 +63,7 @@ def write_in_batches(
                     yield from reply.results
                     time.sleep(pause.total_seconds())
                     progress = time.monotonic()
-        except (UnavailableError, ExhaustedError, DeadlineError) as error:
+        except (UnavailableError, ExhaustedError, DeadlineError, ConflictError) as error:
             if time.monotonic() - progress > patience.total_seconds():
                 raise
             pause = error.retry_after or _FIRST_PAUSE
@@ -140,8 +145,15 @@ def _raise_passing_failure(
     """Raise why the batch as a whole is to be sent again after the pause, if it is."""
     if not pause:
         return
-    errors = [each.error for each in reply.results if each.error.code in _PASSING]
-    if errors:
-        failure = LookalikeError.from_status(errors[0])
-        failure.retry_after = pause
-        raise failure
+    errors = [LookalikeError.from_status(each.error) for each in reply.results if each.error.code]
+    of_all = next((each for each in errors if _is_of_all(each)), None)
+    if of_all is not None:
+        of_all.retry_after = pause
+        raise of_all
+
+
+def _is_of_all(error: LookalikeError) -> bool:
+    """Whether a batch failed for what has nothing to do with its entities."""
+    if error.code is grpc.StatusCode.ABORTED:
+        return "." not in error.field  # else an entity is of an older generation
+    return error.code in _PASSING
