@@ -73,6 +73,9 @@ class MilvusServer:
     """One server on ports of its own; what it stores survives `kill` and `start` again."""
 
     def __init__(self, folder: Path, *, security: Security = Security()) -> None:
+        self.patience = 3
+        """Seconds of standstill after which its parts give each other up, for good; the start after
+        a kill waits as long."""
         self._folder = folder.resolve()
         self._security = security
         self._ports = _choose_ports()
@@ -207,8 +210,7 @@ class MilvusServer:
             },
             "common": {
                 "storageType": "local",
-                # Seconds. After a kill the next start waits for the old session to end.
-                "session": {"ttl": 3, "retryTimes": 30},
+                "session": {"ttl": self.patience, "retryTimes": 30},
                 "security": {
                     "authorizationEnabled": security.users,
                     "tlsMode": security.tls_mode,

@@ -21,6 +21,7 @@ from lookalike_common.testing import assert_eventually, loopback, running
 from lookalike_search.app import build
 from lookalike_search.settings import MilvusSettings, SearchServerSettings, SearchSettings
 from tests.support.milvus_process import MilvusProcess
+from tests.support.milvus_server import MilvusServer
 from tests.support.search_client import SearchClient, by_vector, entity, failure, ids
 
 START = 60
@@ -203,6 +204,8 @@ async def test_a_restart_needs_nothing_from_anybody(milvus: MilvusProcess) -> No
 
 async def test_a_milvus_that_stands_still_is_away_until_it_goes_on(milvus: MilvusProcess) -> None:
     """What was asked before that is noticed ends then, not with a deadline; so does the next."""
+    if isinstance(milvus, MilvusServer):
+        milvus.patience = 60
     with milvus:
         async with searching(milvus) as (client, server):
             await assert_eventually(lambda: serving(server) == {True}, START)

@@ -19,6 +19,7 @@ from lookalike_common.errors import (
     LookalikeError,
     NotFoundError,
     OverloadedError,
+    StorageFullError,
 )
 from lookalike_search.adapters.milvus.capabilities import dialect_of
 from lookalike_search.adapters.milvus.facts import (
@@ -220,7 +221,11 @@ def test_searches_that_would_take_too_much_memory_together(
     [
         (100, 4, NotFoundError),
         (8, 0, OverloadedError),
+        (0, 49, OverloadedError),
         (2, 0, BackendUnavailableError),
+        (503, 46, BackendUnavailableError),
+        (1, 56, BackendUnavailableError),
+        (102, 1, StorageFullError),
         (1, 1, InternalError),
         (65535, 1, InternalError),
     ],

@@ -36,9 +36,11 @@ Result = TypeVar("Result")
 
 RETRY_AFTER: Final = timedelta(seconds=1)
 
-_OVERLOADED: Final = frozenset({8, 9, 49, 50, 51, 52, 53, 54, 55, 56})
+_OVERLOADED: Final = frozenset({8, 9})
+_OVERLOADED_LEGACY: Final = frozenset({48, 49, 52, 53, 54, 55})
 """Rate limits and quotas, by new and old numbers."""
 _RECOVERING: Final = frozenset({401, 500, 501, 503, 601, 602, 901, 902, 903, 905})
+_RECOVERING_LEGACY: Final = frozenset({45, 46, 47, 56, 57})
 """A replica, channel, segment or node that is away or not there yet, as after a standstill."""
 _TOO_MANY_COLLECTIONS: Final = 102
 _UNKNOWN_INDEX: Final = "index type not supported"
@@ -73,7 +75,7 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
     @property
     def is_momentary(self) -> bool:
         """Milvus, or a part of it, is just coming up."""
-        return self.code in _NOT_SERVING | _RECOVERING
+        return self.code in _NOT_SERVING | _RECOVERING or self.legacy_code in _RECOVERING_LEGACY
 
     @property
     def is_missing_alias(self) -> bool:
@@ -89,7 +91,9 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
         """Return the error for callers where nobody expected this answer."""
         if self.is_missing_collection:
             return gone()
-        if self.code in _OVERLOADED or self.legacy_code in _OVERLOADED:
+        if self.is_momentary:
+            return BackendUnavailableError("Milvus is not ready", retry_after=RETRY_AFTER)
+        if self.code in _OVERLOADED or self.legacy_code in _OVERLOADED_LEGACY:
             _logger.warning("Milvus refuses: %s", self)
             return OverloadedError("Milvus is at its limit", retry_after=RETRY_AFTER)
         if self.code == _TOO_MANY_COLLECTIONS:
@@ -98,8 +102,6 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
             return UnsupportedByBackendError(
                 "the Milvus in use was built without this type of index", field=_INDEX_FIELD
             )
-        if self.is_momentary:
-            return BackendUnavailableError("Milvus is not ready", retry_after=RETRY_AFTER)
         return InternalError(f"Milvus answered {self}")
 
 
@@ -116,6 +118,10 @@ def translated(
             raise failure.translated() from failure
 
     return translating
+
+
+class ForbiddenError(BackendUnavailableError):
+    """Milvus knows this service's user, who may not do this."""
 
 
 class Answer(Protocol):
@@ -157,9 +163,11 @@ def translate_rpc_error(call: str, error: grpc.aio.AioRpcError) -> LookalikeErro
             return UnsupportedByBackendError(f"the Milvus in use has no {call}")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return LimitExceededError("the request is larger than Milvus takes")
-        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED as code:
             _logger.error("Milvus refuses this service at %s: %s", call, error.details())
-            return BackendUnavailableError("Milvus refuses the user of this service")
+            known = code is grpc.StatusCode.PERMISSION_DENIED
+            kind = ForbiddenError if known else BackendUnavailableError
+            return kind("Milvus refuses the user of this service")
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return unavailable()
         case _:

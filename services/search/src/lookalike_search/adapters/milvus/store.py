@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
@@ -25,7 +25,13 @@ from lookalike_search.adapters.milvus.expressions import (
     portions,
     written_after,
 )
-from lookalike_search.adapters.milvus.failures import MilvusFailure, not_loaded, translated
+from lookalike_search.adapters.milvus.failures import (
+    ForbiddenError,
+    MilvusFailure,
+    not_loaded,
+    translated,
+    unavailable,
+)
 from lookalike_search.adapters.milvus.housekeeping import Housekeeping
 from lookalike_search.adapters.milvus.keywords import Keywords, Lookup
 from lookalike_search.adapters.milvus.life import CollectionLife, sides_of
@@ -470,8 +476,12 @@ class MilvusStore(CollectionLife):
     async def _meet(self) -> None:
         """Find out what kind of Milvus this is; then put things in order beside the calls."""
         answer = await self._connection.probe("GetVersion", milvus_pb2.GetVersionRequest())
-        # Who we are is asked by this call only; what a user may do beyond is found out in use.
-        await self._connection.probe("ListDatabases", milvus_pb2.ListDatabasesRequest())
+        # That one asks nobody who they are; what a user may do is found out in use.
+        with suppress(ForbiddenError):
+            await self._connection.probe("ListDatabases", milvus_pb2.ListDatabasesRequest())
+            health = await self._connection.probe("CheckHealth", milvus_pb2.CheckHealthRequest())
+            if not health.isHealthy:  # as a server is for good that stood still for too long
+                raise unavailable()
         if self._dialect is None:
             self._dialect = dialect_of(answer.version)
         self._housekeeping.begin()
