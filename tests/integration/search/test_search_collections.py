@@ -124,6 +124,7 @@ async def test_of_creators_at_the_same_time_one_wins(client: SearchClient) -> No
     assert again.resource_name == "collections/contested"
 
 
+UNDECLARED_KEY = "a partition key that is not declared"
 REFUSED = {
     "unknown encoder": (
         collection_pb2.Collection(
@@ -265,7 +266,7 @@ REFUSED = {
         InvalidArgumentError,
         "collection.attributes[0].name",
     ),
-    "a partition key that is not declared": (
+    UNDECLARED_KEY: (
         collection_pb2.Collection(vector_fields=[plain_field()], partition_key="a"),
         InvalidArgumentError,
         "collection.partition_key",
@@ -273,7 +274,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", list(REFUSED))
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(each for each in REFUSED if each != UNDECLARED_KEY),
+        pytest.param(UNDECLARED_KEY, marks=pytest.mark.feature("partition-key")),
+    ],
+)
 async def test_refused(client: SearchClient, case: str) -> None:
     collection, error, field = REFUSED[case]
     request = collection_service_pb2.CreateCollectionRequest(

@@ -67,7 +67,7 @@ async def test_creations_that_were_cut_short(milvus_uri: str) -> None:
         async def tidy() -> bool:
             return await names(store, tenant) == {published.storage, young}
 
-        await assert_eventually(tidy)
+        await assert_eventually(tidy, 60)  # it loads whatever other tests left
         assert not {old, beside} & await names(store, tenant)
         assert await store.count(tenant, published) == 0
         created = await store.create(tenant, spec("cut-short"), settings)

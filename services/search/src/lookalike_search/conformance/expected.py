@@ -25,7 +25,7 @@ _REFUSED: Final[dict[str, frozenset[str]]] = {
     ),
     OLDEST_SERVER: frozenset(
         {
-            *("several-vectors", "keyword", "hybrid"),
+            *("several-vectors", "keyword", "hybrid", "partition-key"),
             "index-diskann",  # not in the build that tests run; others may have it
             *("sparse-vectors", "filter-substring"),
         }

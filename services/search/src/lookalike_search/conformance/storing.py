@@ -23,7 +23,13 @@ from lookalike_search.conformance.trial import (
     random_vectors,
     vectors,
 )
-from lookalike_search.model import JsonValue, Outcome, StoredCollection
+from lookalike_search.model import (
+    AttributeSpec,
+    AttributeType,
+    JsonValue,
+    Outcome,
+    StoredCollection,
+)
 
 _RACERS: Final = 4
 _LARGE: Final = 1024
@@ -167,6 +173,18 @@ async def check_concurrent_writers(trial: Trial) -> None:
     ensure(await trial.listed(name, 100), names_of(range(10 * _RACERS)), "what was written")
 
 
+async def check_partition_key(trial: Trial) -> None:
+    """Entities are kept by the values of an attribute, and move when it changes."""
+    shop = AttributeSpec(name="shop", type=AttributeType.STRING, filterable=True)
+    name = (await trial.create(attributes=(shop,), partition_key="shop")).spec.id
+    shops = [{"shop": f"s{each % 3}"} for each in range(12)]
+    await trial.write(name, *(entity(i, attributes=each) for i, each in enumerate(shops)))
+    await trial.write(name, entity(0, attributes={"shop": "s1"}))
+    ensure(await trial.listed(name, 50), names_of(range(12)), "all entities")
+    found = await trial.listed(name, 50, 'shop = "s1"')
+    ensure(found, names_of([0, 1, 4, 7, 10]), "the entities of one shop")
+
+
 def _outcome(result: object) -> object:
     return getattr(result, "outcome", result)
 
@@ -181,5 +199,6 @@ FEATURES: Final = (
     Feature("writers", "Writers at the same time", check_concurrent_writers),
     Feature("listing", "Listings are complete and sorted", check_listing),
     Feature("counts", "Counts are true at once", check_counts),
+    Feature("partition-key", "Partition keys", check_partition_key),
     Feature("deletions", "Delete by id, filter and item", check_deletions),
 )

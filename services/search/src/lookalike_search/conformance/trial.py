@@ -110,6 +110,7 @@ class Trial:
         collection_id: str = "",
         attributes: tuple[AttributeSpec, ...] = (),
         text_analyzer: str = "",
+        partition_key: str = "",
     ) -> StoredCollection:
         """Create a collection; by default with one field of `DIMENSIONS`."""
         draft = CollectionDraft(
@@ -118,6 +119,7 @@ class Trial:
             attributes=attributes,
             labels={"made-by": "contract"},
             text_analyzer=text_analyzer,
+            partition_key=partition_key,
         )
         return (await self.collections.create(TENANT, draft)).collection
 
