@@ -24,6 +24,8 @@ from lookalike_search.store import Freshness, VectorStore
 if TYPE_CHECKING:
     from tests.contract.conftest import Factory
 
+pytestmark = pytest.mark.feature("partition-key")
+
 STRONG = Freshness(consistency=Consistency.STRONG)
 VECTOR = np.array([1, 0, 0, 0], np.float32)
 SHOP = AttributeSpec(name="shop", type=AttributeType.STRING, filterable=True)
@@ -32,12 +34,6 @@ NUMBER = AttributeSpec(name="shop", type=AttributeType.INT, filterable=True)
 
 def record(name: str, shop: JsonValue) -> EntityRecord:
     return EntityRecord(id=name, item=name, vectors={"vector": VECTOR}, attributes={"shop": shop})
-
-
-@pytest.fixture(autouse=True)
-def _needs_partition_keys(store: VectorStore) -> None:
-    if not store.capabilities.partition_key:
-        pytest.skip("upserts of Milvus 2.3 miss the partition; refused at the creation")
 
 
 async def create(factory: Factory, shop: AttributeSpec = SHOP) -> StoredCollection:

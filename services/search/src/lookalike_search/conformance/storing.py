@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
 
-from lookalike_common.errors import AlreadyExistsError, NotFoundError, OverloadedError
+from lookalike_common.errors import (
+    AlreadyExistsError,
+    CollectionNotReadyError,
+    NotFoundError,
+    OverloadedError,
+)
+from lookalike_search.commands.collection_changes import CollectionUpdate
 from lookalike_search.commands.entities import ItemSelector
 from lookalike_search.conformance.feature import Feature
 from lookalike_search.conformance.trial import (
@@ -33,6 +40,8 @@ from lookalike_search.model import (
 
 _RACERS: Final = 4
 _LARGE: Final = 1024
+_LOOKS: Final = 100
+_PAUSE: Final = 0.1
 
 
 async def check_lifecycle(trial: Trial) -> None:
@@ -74,6 +83,36 @@ async def check_aliases(trial: Trial) -> None:
         ensure(await trial.count(alias), 0, "entities after the switch")
     finally:
         await trial.aliases.delete(TENANT, alias, "")
+
+
+async def check_residency(trial: Trial) -> None:
+    """A collection that is released is refused, and back once it is loaded."""
+    name = await trial.new()
+    await trial.write(name, entity(1))
+    await trial.changes.release(TENANT, name, "")
+    try:
+        await trial.count(name)
+    except CollectionNotReadyError:
+        await trial.changes.load(TENANT, name, "")
+        ensure(await trial.listed(name, 10), [name_of(1)], "what was loaded")
+        return
+    raise WrongAnswerError("the released collection was read")
+
+
+async def check_expiry(trial: Trial) -> None:
+    """Entities are found as long as their collection's ttl says, and no longer."""
+    name = await trial.new()
+    await trial.write(name, entity(1))
+    for ttl in (timedelta(days=1), timedelta(seconds=1)):
+        update = CollectionUpdate(paths=["ttl"], ttl=ttl)
+        await trial.changes.update(TENANT, name, update)
+        if ttl > timedelta(hours=1):
+            ensure(await trial.count(name), 1, "entities of today")
+    for _ in range(_LOOKS):
+        if not await trial.count(name):
+            return
+        await asyncio.sleep(_PAUSE)
+    raise WrongAnswerError("the entity is still there")
 
 
 async def check_writes(trial: Trial) -> None:
@@ -193,6 +232,8 @@ FEATURES: Final = (
     Feature("collections", "Create, get and delete collections", check_lifecycle),
     Feature("creation-race", "Of two creators at once one wins", check_creation_race),
     Feature("aliases", "Aliases that move in one step", check_aliases),
+    Feature("residency", "Collections released from memory, and loaded", check_residency),
+    Feature("ttl", "Entities that expire", check_expiry),
     Feature("entities", "Entities come back exactly; unchanged ones are noticed", check_writes),
     Feature("duplicates", "Duplicates in a batch are folded", check_duplicates),
     Feature("large-batch", "Batches larger than one request", check_large_batch),

@@ -11,6 +11,7 @@ import numpy as np
 from lookalike_common.errors import BackendUnavailableError, LookalikeError, NotFoundError
 from lookalike_search.catalog import Catalog
 from lookalike_search.commands.aliases import Aliases
+from lookalike_search.commands.collection_changes import CollectionChanges
 from lookalike_search.commands.collections import (
     CollectionDraft,
     Collections,
@@ -91,6 +92,7 @@ class Trial:
         self.store = store
         self.collections = Collections(store, encoder, catalog)
         self.aliases = Aliases(store, catalog)
+        self.changes = CollectionChanges(store, catalog)
         self.entities = Entities(store, catalog)
         self._upserts = Upserts(store, encoder, catalog)
         examples = Examples(store, encoder, catalog)
