@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from lookalike.search.v1 import collection_pb2
 from lookalike.search.v1 import collection_service_pb2 as pb
+from lookalike.search.v1 import entity_service_pb2 as pb_entities
 from lookalike_common.errors import Code
 from tests.contract.rpc_tables.collections import NONE, PLAIN, TEXTS, upsert
 from tests.contract.rpc_tables.encoder import TEXT
@@ -16,6 +17,7 @@ from tests.contract.rpc_tables.rows import (
     RefusesItem,
     Row,
     invalid,
+    mismatch,
     missing,
 )
 from tests.support.search_client import entity, plain_field
@@ -127,6 +129,16 @@ ROWS: Final = [
         "to a target, without a generation",
         upsert(TARGET, entity(TARGET, "one", text_content="a")),
         RefusesItem("INVALID_FIELD", "entities[0].generation"),
+    ),
+    Row(
+        "EntityService.UpsertEntities",
+        "vectors of another encoder",
+        pb_entities.UpsertEntitiesRequest(
+            collection=TEXTS,
+            entities=[entity(TEXTS, "other", text_content="a")],
+            encoder_fingerprints={"vector": "0" * 64},
+        ),
+        mismatch("encoder_fingerprints.vector"),
     ),
     Row(
         "CollectionService.DeleteCollection",

@@ -294,6 +294,35 @@ async def test_a_gap_that_opens_right_before_the_flip(
     assert (await get(client, name)).migration.phase == Migration.PHASE_COPYING
 
 
+async def test_vectors_that_say_what_made_them_never_mix(
+    client: SearchClient, name: str, toy_encoder: ToyEncoder
+) -> None:
+    target = (await start(client, name)).migration.target
+    old, new = (toy_encoder.fingerprints[each] for each in (TEXT, REVERSED))
+
+    def brought(collection: str, fingerprint: str) -> entity_service_pb2.UpsertEntitiesRequest:
+        each = entity(collection, "two", generation=found["two"].generation + 1)
+        each.vectors["vector"].CopyFrom(dense(*letters("bbc")))
+        return entity_service_pb2.UpsertEntitiesRequest(
+            collection=collection, entities=[each], encoder_fingerprints={"vector": fingerprint}
+        )
+
+    found = await stored(client, name)
+    for collection, other in ((name, new), (target, old)):
+        refused = await failure(client.entities.UpsertEntities(brought(collection, other)))
+        assert (type(refused), refused.field) == (
+            EncoderMismatchError,
+            "encoder_fingerprints.vector",
+        )
+    await backfill(client, name, target)
+    await finish(client, name)
+    late = await failure(client.entities.UpsertEntities(brought(name, old)))
+    assert type(late) is EncoderMismatchError
+    assert vector((await stored(client, name))["two"]) == letters("abb")[::-1]
+    reply = await client.entities.UpsertEntities(brought(name, new))
+    assert outcomes(reply) == [outcome_pb2.OUTCOME_UPDATED]
+
+
 async def test_an_encoder_that_is_away_makes_gaps_and_no_errors(
     client: SearchClient, name: str, toy_encoder: ToyEncoder
 ) -> None:

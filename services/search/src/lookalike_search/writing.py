@@ -16,7 +16,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from lookalike_common.errors import ConcurrentChangeError, InvalidArgumentError, LookalikeError
+from lookalike_common.errors import (
+    ConcurrentChangeError,
+    EncoderMismatchError,
+    InvalidArgumentError,
+    LookalikeError,
+)
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_search.attributes import canonical_json, coerce_attributes
 from lookalike_search.encoding import Content, ContentKind
@@ -153,6 +158,20 @@ def check_vectors(vectors: Mapping[str, Vector], spec: CollectionSpec) -> None:
         if field is None:
             raise InvalidArgumentError(f"the collection has no vector field {name[:80]}", field=at)
         check_vector(vector, field, at)
+
+
+def check_fingerprints(fingerprints: Mapping[str, str], spec: CollectionSpec) -> None:
+    """Raise `EncoderMismatchError` for vectors of another encoder than a field is bound to."""
+    for name, fingerprint in fingerprints.items():
+        field = spec.vector_field(name)
+        bound = field.fingerprint if field is not None else ""
+        if fingerprint != bound:
+            raise EncoderMismatchError(
+                f"the vectors are of the fingerprint {fingerprint[:80]}; the collection is bound "
+                f"to {bound or 'none'}",
+                field=f"encoder_fingerprints.{name[:80]}",
+                metadata={"requested": fingerprint[:80], "collection": bound},
+            )
 
 
 def source_encoding(

@@ -10,8 +10,8 @@ into waiting for the caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -31,6 +31,8 @@ class Batch:
 
     collection_id: str
     drafts: Sequence[EntityDraft | LookalikeError]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Of the encoders that made the vectors, by vector field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class UpsertStreams:
         async def write() -> WriteReport:
             if before:
                 await asyncio.wait(before)
-            return await self._upserts.upsert(tenant, batch.collection_id, batch.drafts)
+            return await self._upserts.upsert(
+                tenant, batch.collection_id, batch.drafts, batch.fingerprints
+            )
 
         return _Started(batch, keys, asyncio.create_task(write()))
 

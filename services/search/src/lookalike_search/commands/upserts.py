@@ -8,6 +8,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from lookalike_common.errors import InternalError, LookalikeError
@@ -32,6 +33,7 @@ from lookalike_search.writing import (
     PreparedWrite,
     WriteReport,
     Written,
+    check_fingerprints,
     decide,
     prepare,
 )
@@ -86,13 +88,22 @@ class Upserts:
         self._backfills = Backfills(store, encoder, catalog)
 
     async def upsert(
-        self, tenant: str, collection_id: str, drafts: Sequence[EntityDraft | LookalikeError]
+        self,
+        tenant: str,
+        collection_id: str,
+        drafts: Sequence[EntityDraft | LookalikeError],
+        fingerprints: Mapping[str, str] = MappingProxyType({}),
     ) -> WriteReport:
-        """Write entities; a bad one fails alone, and of those with the same id the last wins."""
+        """Write entities; a bad one fails alone, and of those with the same id the last wins.
+
+        `fingerprints` are those of the encoders that made the vectors, by vector field, as far as
+        the caller wants them compared.
+        """
         first: dict[str, Written] = {}
         """What was answered already, should a migration make the rest begin anew."""
 
         async def work(collection: StoredCollection) -> WriteReport:
+            check_fingerprints(fingerprints, collection.spec)
             if collection.is_shadow:
                 return await self._backfills.write(tenant, collection, drafts)
             prepared = await _prepare_all(drafts, collection)

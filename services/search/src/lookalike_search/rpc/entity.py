@@ -65,7 +65,9 @@ class EntityServicer:
         """Write entities."""
         collection_id = collection_id_of(request.collection)
         drafts = await self._drafts(request, collection_id)
-        report = await self._upserts.upsert(current_context().tenant, collection_id, drafts)
+        report = await self._upserts.upsert(
+            current_context().tenant, collection_id, drafts, request.encoder_fingerprints
+        )
         return to_upsert_response(report, collection_id)
 
     async def StreamUpsertEntities(  # noqa: N802 - the name of the rpc
@@ -165,7 +167,8 @@ class EntityServicer:
         async for request in requests:
             name = request.collection or name
             collection_id = collection_id_of(name)
-            yield Batch(collection_id, await self._drafts(request, collection_id))
+            drafts = await self._drafts(request, collection_id)
+            yield Batch(collection_id, drafts, request.encoder_fingerprints)
 
     async def _drafts(
         self, request: pb.UpsertEntitiesRequest, collection_id: str
