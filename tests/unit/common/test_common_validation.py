@@ -6,7 +6,12 @@ import pytest
 from google.protobuf.message import Message
 
 from lookalike.encoder.v1 import encoder_service_pb2
-from lookalike.search.v1 import collection_service_pb2, entity_service_pb2, search_service_pb2
+from lookalike.search.v1 import (
+    collection_service_pb2,
+    entity_pb2,
+    entity_service_pb2,
+    search_service_pb2,
+)
 from lookalike.type.v1 import content_pb2, vector_pb2
 from lookalike_common.errors import InvalidArgumentError
 from lookalike_common.validation import RequestValidator
@@ -63,9 +68,9 @@ def test_a_rule_of_a_nested_message_has_its_place(validator: RequestValidator) -
 
 
 def test_map_keys_are_quoted(validator: RequestValidator) -> None:
-    request = entity_service_pb2.UpsertEntitiesRequest(collection="collections/a")
-    request.entities.add(item="a").vectors["vector"].SetInParent()
-    assert refused(validator, request).field == 'entities[0].vectors["vector"].kind'
+    entity = entity_pb2.Entity(item="a")
+    entity.vectors["vector"].SetInParent()
+    assert refused(validator, entity).field == 'vectors["vector"].kind'
 
 
 def test_warm_up_compiles_and_threads_may_share_it(validator: RequestValidator) -> None:
