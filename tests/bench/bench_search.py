@@ -30,7 +30,7 @@ from tests.bench.search_backends import (
     storage_of,
 )
 from tests.bench.search_callers import BATCH, Direct, Service, make_service, write_directly
-from tests.bench.search_corpus import Corpus, make_corpus, nearest
+from tests.bench.search_corpus import Corpus, Neighbours, make_corpus, nearest
 from tests.bench.search_loads import CONCURRENCIES, Figures, Loads, hybrid
 from tests.bench.search_report import lines, report
 from tests.support import loopback_only, milvus_server
@@ -51,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = []
     for rows in options.rows:
         corpus = make_corpus(rows, options.dimensions, _QUERIES)
+        truth = nearest(corpus, min(_TRUTH, rows))
+        faiss = measure_faiss(corpus, truth, options.seconds) if options.faiss else None
         for name in options.backends:
-            run = asyncio.run(_run(name, corpus, options))
+            run = asyncio.run(_run(name, corpus, truth, options))
+            run["faiss"] = faiss
             sys.stderr.write("\n".join(lines(run)) + "\n")
             runs.append(run)
     sys.stdout.write(json.dumps(report(runs)) + "\n")
@@ -73,9 +76,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-async def _run(name: str, corpus: Corpus, options: argparse.Namespace) -> Figures:
+async def _run(
+    name: str, corpus: Corpus, truth: Neighbours, options: argparse.Namespace
+) -> Figures:
     """Fill one backend and measure it."""
     rows = len(corpus.rows)
+    has_words = name == LITE and rows == options.rows[0]  # once is enough
     with backend(name) as uri:
         async with service(uri) as client:
             ours = await make_service(client, "bench", options.dimensions)
@@ -84,7 +90,6 @@ async def _run(name: str, corpus: Corpus, options: argparse.Namespace) -> Figure
             await settle(name, uri, storage, rows)
             direct = AsyncMilvusClient(uri)
             loads = Loads(ours, Direct(direct, storage), corpus, options.seconds)
-            truth = nearest(corpus, min(_TRUTH, rows))
             try:
                 run: Figures = {
                     "backend": name,
@@ -96,13 +101,12 @@ async def _run(name: str, corpus: Corpus, options: argparse.Namespace) -> Figure
                     "recall": await loads.recalls(truth),
                     "grid": await loads.grid(),
                     "filters": await loads.filters(),
-                    "hybrid": await _hybrid(client, corpus, options) if name == LITE else None,
+                    "hybrid": await _hybrid(client, corpus, options) if has_words else None,
                     "while_writing": await loads.while_writing(),
                 }
             finally:
                 await direct.close()
         run["upserts_per_s_pymilvus"] = await asyncio.to_thread(_fill_directly, uri, corpus)
-    run["faiss"] = await measure_faiss(corpus, truth, options.seconds) if options.faiss else None
     return run
 
 
@@ -122,17 +126,16 @@ def _fill_directly(uri: str, corpus: Corpus) -> int:
 
 
 async def _hybrid(client: SearchClient, corpus: Corpus, options: argparse.Namespace) -> Figures:
-    """Measure keywords on the first rows, each with a text of ten words."""
-    some = Corpus(corpus.rows[: options.rows[0]], corpus.queries)
+    """Measure keywords on the same rows, each with a text of ten words."""
     words = [f"word{number}" for number in range(_WORDS)]
     texts = [
         " ".join(words[(number * step) % _WORDS] for step in range(1, 11))
-        for number in range(len(some.rows))
+        for number in range(len(corpus.rows))
     ]
     ours = await make_service(client, "bench-words", options.dimensions, text=True)
-    await _fill(ours, some, texts)
-    await settle(LITE, "", "", len(some.rows))
-    return await hybrid(ours, some, words, options.seconds)
+    await _fill(ours, corpus, texts)
+    await settle(LITE, "", "", len(corpus.rows))
+    return await hybrid(ours, corpus, words, options.seconds)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -81,17 +82,11 @@ async def settle(name: str, uri: str, storage: str, rows: int) -> None:
     await asyncio.sleep(_SETTLING)  # indexed segments take the place of growing ones
 
 
-async def measure_faiss(corpus: Corpus, truth: Neighbours, seconds: float) -> Any:
+def measure_faiss(corpus: Corpus, truth: Neighbours, seconds: float) -> Any:
     """Return what raw FAISS does with the corpus, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="bench-faiss-") as folder:
         path = Path(folder) / "corpus.npz"
         np.savez(path, rows=corpus.rows, queries=corpus.queries, truth=truth)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(SERVERS / "faiss_index.py"),
-            str(path),
-            str(seconds),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-    return json.loads(output)
+        command = [sys.executable, str(SERVERS / "faiss_index.py"), str(path), str(seconds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
