@@ -83,7 +83,7 @@ def milvus_lite(*, core: int | None) -> Iterator[str]:
         command = [str(Path(sys.executable).parent / "milvus-lite"), "server"]
         command += ["--data-dir", data, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--max-workers", "1"]
-        with running(command, dict(os.environ), core):
+        with running(command, os.environ | {"OPENBLAS_NUM_THREADS": "1"}, core):
             wait_for(lambda: listens(port), "Milvus Lite")
             yield f"http://127.0.0.1:{port}"
 

@@ -89,11 +89,12 @@ def test_no_telemetry_and_memory_settings(name: str) -> None:
         "MALLOC_TRIM_THRESHOLD_=33554432",
     }
     assert allocator == (returned if name == "encoder" else kept)
+    assert ("OPENBLAS_NUM_THREADS=1" in environment) == (name == "milvus-lite")
 
 
-def test_lookalike_up_sets_the_allocator_as_the_images_do(tmp_path: Path) -> None:
+def test_lookalike_up_sets_memory_and_threads_as_the_images_do(tmp_path: Path) -> None:
     for program in programs(SuiteOptions(ports=Ports.from_base(50050), data_dir=tmp_path)):
         name = "milvus-lite" if program.name == "milvus" else program.name
         image = dict(instructions(dockerfile(name)))["ENV"].split()
-        wanted = {setting for setting in image if setting.startswith("MALLOC_")}
+        wanted = {each for each in image if each.startswith(("MALLOC_", "OPENBLAS_"))}
         assert wanted <= {f"{key}={value}" for key, value in program.environment.items()}

@@ -53,7 +53,7 @@ class MilvusLite:
                 [sys.executable, "-c", _PROGRAM, "server", *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
         self._wait_until_it_listens(self._process)

@@ -26,6 +26,11 @@ _ENCODER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "16777216",
     "MALLOC_TRIM_THRESHOLD_": "33554432",
 }
+_MILVUS_ENVIRONMENT = {
+    # Its threads wait for each other in a loop: on cores that others use as well, a search of
+    # several vectors took ten times as long.
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def _milvus(options: SuiteOptions) -> Program:
             *("--max-workers", "1"),
         ),
         probe=probes.tcp(ports.milvus),
-        environment={**os.environ, **_COMMON_ENVIRONMENT},
+        environment={**os.environ, **_COMMON_ENVIRONMENT, **_MILVUS_ENVIRONMENT},
         stop_signal=signal.SIGINT,  # what it closes its files on
         stage=0,
     )
