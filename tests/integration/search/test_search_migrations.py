@@ -463,6 +463,29 @@ async def test_a_migration_can_keep_the_encoder(
     assert await stored(client, target) == {}  # it does not fit the new schema
 
 
+async def test_what_the_schema_leaves_out_is_as_it_was(client: SearchClient) -> None:
+    shop = Attribute(name="shop", type=Attribute.TYPE_STRING, filterable=True)
+    name = await client.create(TEXT_FIELD, attributes=[shop], partition_key="shop")
+    later = Attribute(name="later", type=Attribute.TYPE_INT, filterable=True, nullable=True)
+    change = Collection(name=name, attributes=[shop, later])
+    await client.collections.UpdateCollection(
+        collection_service_pb2.UpdateCollectionRequest(
+            collection=change, update_mask=FieldMask(paths=["attributes"])
+        )
+    )
+    before = await get(client, name)
+    target = (await start(client, name, collection=None)).migration.target
+    await client.upsert(name, text(name, "one", "aab", attributes={"shop": "x", "later": 3}))
+    flipped = await finish(client, name)
+    for facts in (flipped, await get(client, target)):
+        assert list(facts.attributes) == [shop, later]
+        assert facts.partition_key == "shop"
+        assert facts.vector_fields[0].encoder_fingerprint == (
+            before.vector_fields[0].encoder_fingerprint
+        )
+    assert await client.count(name, "later = 3") == await client.count(target, "later = 3") == 1
+
+
 async def test_a_deleted_collection_takes_its_target_along(client: SearchClient, name: str) -> None:
     target = (await start(client, name)).migration.target
     delete = client.collections.DeleteCollection

@@ -188,6 +188,7 @@ class Migrations:
                 id=spec.id,
                 vector_fields=fields,
                 attributes=draft.attributes or kept,
+                partition_key=draft.partition_key or spec.partition_key,
                 text_analyzer=draft.text_analyzer or spec.text_analyzer,
             )
         )
