@@ -235,6 +235,13 @@ def test_failures(code: int, legacy: int, kind: type[LookalikeError]) -> None:
     assert type(MilvusFailure("Query", status).translated()) is kind
 
 
+def test_a_channel_that_goes_while_it_is_read() -> None:
+    reason = "delegator closed during wait tsafe: channel not available[channel=x]"
+    failure = MilvusFailure("Query", common_pb2.Status(code=65535, error_code=1, reason=reason))
+    assert failure.is_momentary
+    assert type(failure.translated()) is BackendUnavailableError
+
+
 # --- rows --------------------------------------------------------------------------------------
 
 RECORDS = st.lists(

@@ -42,6 +42,7 @@ _OVERLOADED_LEGACY: Final = frozenset({48, 49, 52, 53, 54, 55})
 _RECOVERING: Final = frozenset({401, 500, 501, 503, 601, 602, 901, 902, 903, 905})
 _RECOVERING_LEGACY: Final = frozenset({45, 46, 47, 56, 57})
 """A replica, channel, segment or node that is away or not there yet, as after a standstill."""
+_CHANNEL_GOES: Final = "channel not available"
 _TOO_MANY_COLLECTIONS: Final = 102
 _UNKNOWN_INDEX: Final = "index type not supported"
 _INDEX_FIELD: Final = "collection.vector_fields.index.type"
@@ -74,8 +75,12 @@ class MilvusFailure(Exception):  # noqa: N818 - an answer that the adapter may e
 
     @property
     def is_momentary(self) -> bool:
-        """Milvus, or a part of it, is just coming up."""
-        return self.code in _NOT_SERVING | _RECOVERING or self.legacy_code in _RECOVERING_LEGACY
+        """Milvus, or a part of it, is just coming up, or going."""
+        return (
+            self.code in _NOT_SERVING | _RECOVERING
+            or self.legacy_code in _RECOVERING_LEGACY
+            or _CHANNEL_GOES in self.text  # without its code, where a read waited on it
+        )
 
     @property
     def is_missing_alias(self) -> bool:
