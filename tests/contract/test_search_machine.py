@@ -363,7 +363,10 @@ class SearchMachine(RuleBasedStateMachine):
         pick=picks,
         questions=st.lists(
             st.tuples(
-                vectors | keys, conditions, st.integers(1, 14), st.none() | st.floats(-0.5, 0.9)
+                vectors | keys,
+                conditions,
+                st.integers(1, 14),
+                st.none() | st.floats(-0.5, 0.875, width=32),
             ),
             min_size=2,
             max_size=4,
