@@ -189,6 +189,8 @@ class FakeEntities(entity_service_pb2_grpc.EntityServiceServicer):
         await self._peers.enter("UpsertEntities")
         if request.collection not in self._peers.collections:
             raise NotFoundError("no such collection", resource_name=request.collection)
+        if request.encoder_fingerprints != {"vector": self._peers.bound_to}:
+            raise EncoderMismatchError(f"the collection is bound to {self._peers.bound_to}")
         response = entity_service_pb2.UpsertEntitiesResponse()
         for entity in request.entities:
             result = response.results.add()

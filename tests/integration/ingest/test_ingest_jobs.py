@@ -403,3 +403,14 @@ async def test_a_collection_bound_anew_in_the_middle_of_a_job_is_followed(suite:
     suite.peers.fingerprint = suite.peers.bound_to = "0" * 64
     gate.set()
     assert (await suite.finish(job)).state == SUCCEEDED
+
+
+async def test_vectors_of_the_encoder_before_are_never_written(suite: Suite) -> None:
+    fill(suite.root, 3)
+    gate = suite.peers.gates["UpsertEntities"] = asyncio.Event()
+    job = await suite.create_files()
+    await assert_eventually(lambda: suite.peers.calls["UpsertEntities"] > 0)
+    suite.peers.fingerprint = suite.peers.bound_to = "0" * 64
+    gate.set()
+    assert (await suite.finish(job)).state == SUCCEEDED
+    assert suite.peers.encoded == 6

@@ -168,9 +168,9 @@ class Mortal:
         return await self._store.find_stored(collection, ids)
 
     async def upsert(
-        self, collection: str, entities: Sequence[EntityWrite]
+        self, collection: str, entities: Sequence[EntityWrite], fingerprints: Mapping[str, str]
     ) -> Sequence[Outcome | LookalikeError]:
-        return await self._call(lambda: self._store.upsert(collection, entities))
+        return await self._call(lambda: self._store.upsert(collection, entities, fingerprints))
 
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         return await self._call(lambda: self._store.sweep(collection, sweeps))

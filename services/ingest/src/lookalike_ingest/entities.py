@@ -73,9 +73,13 @@ class EntityStore(Protocol):
         """Return those of the entities that exist, by id."""
 
     async def upsert(
-        self, collection: str, entities: Sequence[EntityWrite]
+        self, collection: str, entities: Sequence[EntityWrite], fingerprints: Mapping[str, str]
     ) -> Sequence[Outcome | LookalikeError]:
-        """Write entities; return what became of each, in order."""
+        """Write entities; return what became of each, in order.
+
+        `fingerprints` are of the encoders that made the vectors, by field. Raises
+        EncoderMismatchError, having written nothing, where the collection is bound to others.
+        """
 
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         """Remove stale entities; return how many there were."""

@@ -200,6 +200,7 @@ class Pipeline:
             collection.name,
             job.generation,
             [ItemWrite(_entities(job, each), each.changed.replaces) for each in encoded],
+            {each.name: each.fingerprint for each in collection.fields},
         )
         with report.stopwatch.measure("write"):
             output = await self._write.run(batch, patience)

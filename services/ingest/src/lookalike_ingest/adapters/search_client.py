@@ -74,11 +74,13 @@ class SearchClient:
         }
 
     async def upsert(
-        self, collection: str, entities: Sequence[EntityWrite]
+        self, collection: str, entities: Sequence[EntityWrite], fingerprints: Mapping[str, str]
     ) -> Sequence[Outcome | LookalikeError]:
-        """Write entities; return what became of each, in order."""
+        """See `EntityStore`."""
         request = entity_service_pb2.UpsertEntitiesRequest(
-            collection=collection, entities=[_to_entity(collection, each) for each in entities]
+            collection=collection,
+            entities=[_to_entity(collection, each) for each in entities],
+            encoder_fingerprints=fingerprints,
         )
         with errors_translated():
             reply = await self._entities.UpsertEntities(request)

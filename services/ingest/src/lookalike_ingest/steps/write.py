@@ -8,8 +8,8 @@ for the next steps destroy what it vouches for. A crash anywhere in between leav
 counts as not written, whatever its source holds by then, and the next run repeats all of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.batching import cut
@@ -41,6 +41,8 @@ class WriteInput:
     collection: str
     generation: int
     items: Sequence[ItemWrite]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Of the encoders that made the vectors, by vector field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class WriteStep:
         good = [index for index in range(len(batch.items)) if index not in results]
         removed = await self._sweep(batch, good, patience)
         outcomes = await self._upsert(
-            batch.collection, [batch.items[index].parts[0] for index in good], patience
+            batch, [batch.items[index].parts[0] for index in good], patience
         )
         for index, outcome in zip(good, outcomes, strict=True):
             if isinstance(outcome, LookalikeError):
@@ -96,7 +98,7 @@ class WriteStep:
     ) -> None:
         """Take back the commit records of items that are replaced; they stay searchable."""
         await self._write_parts(
-            batch.collection,
+            batch,
             [
                 (index, replace(item.parts[0], content_hash=""))
                 for index, item in enumerate(batch.items)
@@ -114,7 +116,7 @@ class WriteStep:
     ) -> None:
         """Write all segments but the first."""
         await self._write_parts(
-            batch.collection,
+            batch,
             [
                 (index, part)
                 for index, item in enumerate(batch.items)
@@ -127,13 +129,13 @@ class WriteStep:
 
     async def _write_parts(
         self,
-        collection: str,
+        batch: WriteInput,
         owners: Sequence[tuple[int, EntityWrite]],
         results: dict[int, Written | LookalikeError],
         patience: Patience,
     ) -> None:
         """Write parts by their items' indices; an item of which one is refused is given up."""
-        outcomes = await self._upsert(collection, [part for _, part in owners], patience)
+        outcomes = await self._upsert(batch, [part for _, part in owners], patience)
         for (index, _), outcome in zip(owners, outcomes, strict=True):
             if isinstance(outcome, LookalikeError):
                 results.setdefault(index, outcome)
@@ -153,13 +155,13 @@ class WriteStep:
             raise JobFailedError(error) from error
 
     async def _upsert(
-        self, collection: str, entities: Sequence[EntityWrite], patience: Patience
+        self, batch: WriteInput, entities: Sequence[EntityWrite], patience: Patience
     ) -> Sequence[Outcome | LookalikeError]:
         bisection = Bisection("search", patience)
         outcomes: list[Outcome | LookalikeError] = []
 
         async def call(items: Sequence[EntityWrite]) -> Sequence[Outcome | LookalikeError]:
-            return await self._entities.upsert(collection, items)
+            return await self._entities.upsert(batch.collection, items, batch.fingerprints)
 
         for run in cut([_size_of(each) for each in entities], _MAX_ENTITIES, _MAX_BYTES):
             outcomes += await bisection.call(entities[run], call)
