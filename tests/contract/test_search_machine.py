@@ -517,7 +517,7 @@ def _check_hits(
 def test_any_calls_in_any_order(
     milvus_process: MilvusProcess, request: pytest.FixtureRequest
 ) -> None:
-    usual = 20 if request.config.getoption("milvus") == "lite" else 5
+    usual = 12 if request.config.getoption("milvus") == "lite" else 5
     with milvus_process as milvus:
         service = Service(milvus)
         service.start()
