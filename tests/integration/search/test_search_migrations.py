@@ -463,6 +463,7 @@ async def test_a_migration_can_keep_the_encoder(
     assert await stored(client, target) == {}  # it does not fit the new schema
 
 
+@pytest.mark.feature("partition-key")
 async def test_what_the_schema_leaves_out_is_as_it_was(client: SearchClient) -> None:
     shop = Attribute(name="shop", type=Attribute.TYPE_STRING, filterable=True)
     name = await client.create(TEXT_FIELD, attributes=[shop], partition_key="shop")
