@@ -79,6 +79,7 @@ test: sync models ## Unit, contract, integration and end-to-end tests
 .PHONY: test-milvus
 test-milvus: sync ## Search's tests on a real Milvus 2.3.5, which is fetched once and runs unreachable
 	$(PYTHON) -m tests.support.milvus_server
+	$(PYTHON) -c 'from tests.support.real_data import drugs; drugs()'
 	$(PYTHON) -m tests.support.loopback_only $(BIN)/pytest --milvus server -n 4 --dist worksteal \
 		tests/contract tests/integration/search
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from lookalike_common.testing import free_port
+from tests.support.milvus_process import stop_all_threads
 
 _HOST: Final = "127.0.0.1"
 _START_LIMIT: Final = 60.0
@@ -68,7 +69,7 @@ class MilvusLite:
 
     def suspend(self) -> None:
         """Let it stand still, with its connections open."""
-        self._running().send_signal(signal.SIGSTOP)
+        stop_all_threads(self._running().pid)
 
     def resume(self) -> None:
         """Let it go on."""

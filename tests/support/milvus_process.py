@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+_STOP_LIMIT: Final = 10.0
+
+
+def stop_all_threads(pid: int) -> None:
+    """Suspend a process; return when its last thread has noticed."""
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + _STOP_LIMIT
+    while not all(_stopped(each) for each in Path(f"/proc/{pid}/task").iterdir()):
+        if time.monotonic() > end:
+            raise RuntimeError(f"process {pid} does not stand still")
+        time.sleep(0.001)
+
+
+def _stopped(thread: Path) -> bool:
+    try:
+        stat = (thread / "stat").read_text()
+    except FileNotFoundError:  # it has ended
+        return True
+    return stat.rpartition(")")[2].split()[0] == "T"
 
 
 class MilvusProcess(Protocol):

@@ -27,6 +27,7 @@ import yaml
 from lookalike_encoder.install.packages import fetch_packages
 from lookalike_encoder.manifest import Package
 from tests.support.loopback_only import LOOPBACK, interfaces
+from tests.support.milvus_process import stop_all_threads
 from tests.support.real_data import FOLDER, once
 
 _PACKAGE: Final = Package(
@@ -136,7 +137,7 @@ class MilvusServer:
 
     def suspend(self) -> None:
         """Let it stand still, with its connections open."""
-        self._running().send_signal(signal.SIGSTOP)
+        stop_all_threads(self._running().pid)
 
     def resume(self) -> None:
         """Let it go on."""
