@@ -140,8 +140,11 @@ def to_upload(upload: Upload) -> asset_pb2.Upload:
 def _refuse_unimplemented(job: job_pb2.Job) -> None:
     if job.WhichOneof("source") == "table":
         raise UnimplementedError("tables are not read yet", field="job.table")
-    if job.options.sync:
-        raise UnimplementedError("vanished items are not removed yet", field="job.options.sync")
+    if job.WhichOneof("source") == "from_collection":
+        raise UnimplementedError("collections are not read yet", field="job.from_collection")
+    for option in ("sync", "watch_interval", "max_items_per_second", "keep_location"):
+        if option in {each.name for each, _ in job.options.ListFields()}:
+            raise UnimplementedError("this is not done yet", field=f"job.options.{option}")
     for kind, options in job.splitter.ListFields():
         for option, _ in options.ListFields():
             raise UnimplementedError(
