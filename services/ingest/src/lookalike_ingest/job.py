@@ -6,14 +6,17 @@ were all found, created, updated, unchanged, skipped and failed ones add up to t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, JsonValue
 
 from lookalike_ingest.places import Place
 from lookalike_ingest.problem import Problem
+from lookalike_ingest.segments import Segment
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Json: TypeAlias = JsonValue
 Attributes: TypeAlias = Mapping[str, Json]
 
 
@@ -80,13 +83,14 @@ class FilesSource:
     uris: Sequence[str]
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    kind: Literal["files"] = "files"
 
 
 @dataclass(frozen=True, slots=True)
 class GivenItem:
     """One item of a request, without its bytes."""
 
-    place: Place
+    place: Annotated[Place, Field(discriminator="kind")]
     sha256: str
     """Of its bytes, in hex."""
     key: str = ""
@@ -100,6 +104,11 @@ class ItemsSource:
     """Items given in the request."""
 
     items: Sequence[GivenItem]
+    kind: Literal["items"] = "items"
+
+
+Source: TypeAlias = FilesSource | ItemsSource
+"""Any of them; a new kind of source is one class more here, with a `kind` of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,85 @@ class JobOptions:
     stop_on_error: bool = False
     dry_run: bool = False
     discard_assets: bool = False
+    sync: bool = False
+    watch_interval: timedelta | None = None
+    max_items_per_second: float = 0.0
+    """0: as fast as it goes."""
+    keep_location: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How images are split. Nothing set: the whole image."""
+
+    detector: str = ""
+    """`encoders/{encoder}` that finds objects, each a part; empty for none."""
+    tile_pixels: int = 0
+    """Edge of square tiles, each a part; 0 for none."""
+    parts_only: bool = False
+    min_score: float = 0.0
+    """Of objects; 0: what the detector likes."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """How videos are split."""
+
+    max_interval: timedelta | None = None
+    """At least one frame in so much time; None: one a shot."""
+    frames: ImageOptions = ImageOptions()
+    skip_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOptions:
+    """How sounds are split."""
+
+    window: timedelta | None = None
+    """None: the encoder's."""
+    hop: timedelta | None = None
+    """None: half a window."""
+    keep_silence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextOptions:
+    """How texts are split."""
+
+    max_tokens: int = 0
+    """0: what the encoder reads."""
+    overlap_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceOptions:
+    """How nucleotide sequences are split."""
+
+    window: int = 0
+    """Bases; 0: the whole record."""
+    step: int = 0
+    """Bases; 0: half a window."""
+    both_strands: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MoleculeOptions:
+    """How molecules are read."""
+
+    strip_salts: bool = False
+    canonical_items: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitterOptions:
+    """How items become entities, by kind."""
+
+    image: ImageOptions = ImageOptions()
+    video: VideoOptions = VideoOptions()
+    audio: AudioOptions = AudioOptions()
+    text: TextOptions = TextOptions()
+    sequence: SequenceOptions = SequenceOptions()
+    molecule: MoleculeOptions = MoleculeOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +205,9 @@ class JobSpec:
 
     collection: str
     """`collections/{collection}`, or an alias in its place."""
-    source: FilesSource | ItemsSource
+    source: Annotated[Source, Field(discriminator="kind")]
     options: JobOptions = JobOptions()
+    splitter: SplitterOptions = SplitterOptions()
     attributes: Attributes = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -162,6 +251,10 @@ class ItemProblem:
     problem: Problem
     asset: str = ""
     """`assets/{asset}`, if the item came that far."""
+    line: int = 0
+    """The line, row or record in its file, from 1; 0 where there are none."""
+    segment: Segment | None = None
+    """The place in the item, where only a part failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from lookalike_common.errors import (
 )
 from lookalike_common.ids import parse_name
 from lookalike_ingest.asset_store import AssetStore, asset_name
-from lookalike_ingest.content_hash import canonical_json
 from lookalike_ingest.engine import JobEngine, Task
 from lookalike_ingest.entities import EntityStore
 from lookalike_ingest.expansion import EXPAND
@@ -33,13 +32,16 @@ from lookalike_ingest.job import (
     JobOptions,
     JobSpec,
     JobState,
+    Source,
+    SplitterOptions,
 )
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore, NewJob
 from lookalike_ingest.patience import TRANSIENT
-from lookalike_ingest.places import AssetPlace, SpooledContent, SpoolPlace, place_to_text
+from lookalike_ingest.places import AssetPlace, SpooledContent, SpoolPlace
 from lookalike_ingest.sources.roots import Roots
+from lookalike_ingest.spec_codec import spec_digest
 from lookalike_ingest.spool import Spool
 
 _ASSETS = "assets/"
@@ -70,6 +72,7 @@ class JobRequest:
     collection: str
     source: FilesSource | Sequence[RequestedItem]
     options: JobOptions = field(default_factory=JobOptions)
+    splitter: SplitterOptions = field(default_factory=SplitterOptions)
     attributes: Attributes = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
@@ -127,7 +130,7 @@ class Jobs:
             await self._check_collection(request.collection)
             if pieces:
                 await self._spool.write(job_id, pieces)
-        new = NewJob(job_id, tenant, request.request_id, _digest(spec), spec)
+        new = NewJob(job_id, tenant, request.request_id, spec_digest(spec), spec)
         job = await self._store.create(new, max_unfinished=self._limits.max_unfinished)
         if not job.state.final:
             await self._engine.submit(Task(EXPAND, job.id))
@@ -269,13 +272,20 @@ def _job_id(tenant: str, request_id: str) -> str:
 
 def _specify(request: JobRequest) -> tuple[JobSpec, Sequence[bytes]]:
     """Return what was asked for, with bytes replaced by their place in the spool, and the bytes."""
-    source: FilesSource | ItemsSource
+    source: Source
     pieces: dict[str, tuple[int, bytes]] = {}
     if isinstance(request.source, FilesSource):
         source = request.source
     else:
         source = ItemsSource([_give_place(item, pieces) for item in request.source])
-    spec = JobSpec(request.collection, source, request.options, request.attributes, request.labels)
+    spec = JobSpec(
+        request.collection,
+        source,
+        request.options,
+        request.splitter,
+        request.attributes,
+        request.labels,
+    )
     return spec, [data for _, data in pieces.values()]
 
 
@@ -291,34 +301,3 @@ def _give_place(item: RequestedItem, pieces: dict[str, tuple[int, bytes]]) -> Gi
         pieces[sha256] = (last_offset + len(last), data)
     place = SpoolPlace(pieces[sha256][0], len(data), item.content.content)
     return GivenItem(place, sha256, item.key, item.source_uri, item.attributes)
-
-
-def _digest(spec: JobSpec) -> str:
-    """Digest everything that was asked for."""
-    source = spec.source
-    if isinstance(source, FilesSource):
-        asked: Sequence[str] = [*source.uris, "+", *source.include, "-", *source.exclude]
-    else:
-        asked = [
-            part
-            for item in source.items
-            for part in (
-                place_to_text(item.place),
-                item.sha256,
-                item.key,
-                item.source_uri,
-                canonical_json(item.attributes),
-            )
-        ]
-    options = spec.options
-    total = hashlib.sha256()
-    for part in (
-        spec.collection,
-        canonical_json(spec.attributes),
-        canonical_json(dict(spec.labels)),
-        f"{options.stop_on_error}{options.dry_run}{options.discard_assets}",
-        *asked,
-    ):
-        data = part.encode()
-        total.update(len(data).to_bytes(8, "big") + data)
-    return total.hexdigest()

@@ -14,7 +14,7 @@ from lookalike_ingest.adapters.sql_rows import (
     attributes_to_text,
     item_from_row,
     job_from_row,
-    spec_to_text,
+    segment_to_text,
     to_micros,
 )
 from lookalike_ingest.adapters.sql_tables import FAILURES, GENERATIONS, ITEMS, JOBS
@@ -32,6 +32,7 @@ from lookalike_ingest.job import (
 from lookalike_ingest.job_store import NewJob
 from lookalike_ingest.places import place_to_text
 from lookalike_ingest.problem import Problem
+from lookalike_ingest.spec_codec import spec_to_text
 
 _GENERATION_ROW = 1
 _RETRY_AFTER = timedelta(seconds=5)
@@ -282,6 +283,8 @@ def _add_failure(
             item=item.key,
             source_uri=item.source_uri,
             asset=problem.asset,
+            line=problem.line,
+            segment=segment_to_text(problem.segment),
             step=problem.step,
             problem=problem.problem.to_text(),
             attempts=max(1, item.attempts),

@@ -1,32 +1,29 @@
 """Rows of the job tables into the domain's objects, and back."""
 
 import json
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from lookalike_ingest.job import (
     Attributes,
     Counts,
-    FilesSource,
-    GivenItem,
     Item,
     ItemFailure,
     ItemProblem,
-    ItemsSource,
     Job,
-    JobOptions,
-    JobSpec,
     JobState,
 )
-from lookalike_ingest.places import place_from_text, place_to_text
+from lookalike_ingest.places import place_from_text
 from lookalike_ingest.problem import Problem
+from lookalike_ingest.segments import Segment
+from lookalike_ingest.spec_codec import spec_from_text
 
-# Any below: a row's columns are typed by the tables, a spec's JSON was written by this module.
+# Any below: a row's columns are typed by the tables.
 Row = sa.Row[Any]
+_SEGMENT: TypeAdapter[Segment] = TypeAdapter(Segment)
 
 
 def job_from_row(row: Row) -> Job:
@@ -76,55 +73,21 @@ def failure_from_row(row: Row) -> ItemFailure:
         sequence=row.sequence,
         item=row.item,
         source_uri=row.source_uri,
-        problem=ItemProblem(row.step, Problem.from_text(row.problem), row.asset),
+        problem=ItemProblem(
+            row.step,
+            Problem.from_text(row.problem),
+            row.asset,
+            row.line,
+            _SEGMENT.validate_json(row.segment) if row.segment else None,
+        ),
         attempts=row.attempts,
         failed_at=from_micros(row.failed_at),
     )
 
 
-def spec_to_text(spec: JobSpec) -> str:
-    """Write what was asked for as JSON."""
-    source: Mapping[str, object]
-    if isinstance(spec.source, FilesSource):
-        source = {
-            "uris": list(spec.source.uris),
-            "include": list(spec.source.include),
-            "exclude": list(spec.source.exclude),
-        }
-    else:
-        source = {"items": [_given_to_list(each) for each in spec.source.items]}
-    return json.dumps(
-        {
-            "collection": spec.collection,
-            "source": source,
-            "options": {
-                "stop_on_error": spec.options.stop_on_error,
-                "dry_run": spec.options.dry_run,
-                "discard_assets": spec.options.discard_assets,
-            },
-            "attributes": dict(spec.attributes),
-            "labels": dict(spec.labels),
-        },
-        separators=(",", ":"),
-    )
-
-
-@lru_cache(maxsize=32)
-def spec_from_text(text: str) -> JobSpec:
-    """Read what `spec_to_text` wrote; cached, as every change of a job reads its row again."""
-    fields = json.loads(text)
-    source = fields["source"]
-    return JobSpec(
-        collection=fields["collection"],
-        source=(
-            ItemsSource([_given_from_list(each) for each in source["items"]])
-            if "items" in source
-            else FilesSource(source["uris"], source["include"], source["exclude"])
-        ),
-        options=JobOptions(**fields["options"]),
-        attributes=fields["attributes"],
-        labels=fields["labels"],
-    )
+def segment_to_text(segment: Segment | None) -> str | None:
+    """Write a part of an item as JSON; None for none."""
+    return _SEGMENT.dump_json(segment).decode() if segment else None
 
 
 def attributes_to_text(attributes: Attributes) -> str | None:
@@ -141,13 +104,3 @@ def from_micros(micros: int) -> datetime:
     """Return the moment so many microseconds after 1970."""
     seconds, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
-
-
-def _given_to_list(item: GivenItem) -> Sequence[object]:
-    place = place_to_text(item.place)
-    return [place, item.sha256, item.key, item.source_uri, dict(item.attributes)]
-
-
-def _given_from_list(fields: Sequence[Any]) -> GivenItem:
-    place, sha256, key, source_uri, attributes = fields
-    return GivenItem(place_from_text(place), sha256, key, source_uri, attributes)

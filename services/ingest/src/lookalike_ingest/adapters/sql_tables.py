@@ -68,6 +68,8 @@ FAILURES = sa.Table(
     sa.Column("item", sa.Text, nullable=False),
     sa.Column("source_uri", sa.Text, nullable=False),
     sa.Column("asset", sa.Text, nullable=False),
+    sa.Column("line", sa.BigInteger, nullable=False, default=0),
+    sa.Column("segment", sa.Text),
     sa.Column("step", sa.String(16), nullable=False),
     sa.Column("problem", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),

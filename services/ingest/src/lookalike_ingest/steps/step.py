@@ -5,6 +5,7 @@ from typing import ClassVar
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.job import ItemProblem
 from lookalike_ingest.problem import Problem
+from lookalike_ingest.segments import Segment
 
 
 class StepError(Exception):
@@ -12,14 +13,23 @@ class StepError(Exception):
 
     step: ClassVar[str]
 
-    def __init__(self, cause: BaseException, *, asset: str = "") -> None:
+    def __init__(
+        self,
+        cause: BaseException,
+        *,
+        asset: str = "",
+        line: int = 0,
+        segment: Segment | None = None,
+    ) -> None:
         super().__init__(str(cause))
         self.cause = cause
         self.asset = asset
+        self.line = line
+        self.segment = segment
 
     def to_problem(self) -> ItemProblem:
         """Return what is kept about it."""
-        return ItemProblem(self.step, Problem.of(self.cause), self.asset)
+        return ItemProblem(self.step, Problem.of(self.cause), self.asset, self.line, self.segment)
 
 
 class ItemSkippedError(Exception):
