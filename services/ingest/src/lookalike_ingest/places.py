@@ -5,20 +5,29 @@ restart, so it names everything that is needed and nothing that a caller could b
 resolved under a root before they got here, and are checked again when they are opened.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
 
 SpooledContent: TypeAlias = Literal["image", "audio", "text", "smiles", "sequence"]
 """What bytes given in a request are; they say so themselves."""
+
+OsPath: TypeAlias = Annotated[
+    str,
+    PlainSerializer(lambda path: quote_from_bytes(os.fsencode(path)), return_type=str),
+    PlainValidator(lambda kept: os.fsdecode(unquote_to_bytes(kept))),
+]
+"""A path of this machine: any bytes, which JSON cannot hold, so they are percent-encoded in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilePlace:
     """A file under a configured root, by its resolved path."""
 
-    path: str
+    path: OsPath
     kind: Literal["file"] = "file"
 
 
