@@ -35,7 +35,17 @@ NUMBERS = st.integers(0, 2**40)
 PLACES: st.SearchStrategy[Place] = (
     SIMPLE
     | st.builds(SpoolPlace, NUMBERS, NUMBERS, st.sampled_from(["image", "text"]))
-    | st.builds(MemberPlace, SIMPLE, NUMBERS, PATHS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+    | st.builds(
+        MemberPlace,
+        SIMPLE,
+        NUMBERS,
+        st.text(max_size=40),
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+    )
 )
 
 

@@ -207,9 +207,9 @@ class JobSpec:
     """`collections/{collection}`, or an alias in its place."""
     source: Annotated[Source, Field(discriminator="kind")]
     options: JobOptions = JobOptions()
-    splitter: SplitterOptions = SplitterOptions()
     attributes: Attributes = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    splitter: SplitterOptions = SplitterOptions()
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,9 +282,9 @@ def _specify(request: JobRequest) -> tuple[JobSpec, Sequence[bytes]]:
         request.collection,
         source,
         request.options,
-        request.splitter,
         request.attributes,
         request.labels,
+        request.splitter,
     )
     return spec, [data for _, data in pieces.values()]
 
