@@ -16,6 +16,7 @@ PYTHON := $(BIN)/python
 DISTRIBUTIONS := protos libs/common libs/media services/encoder services/search services/ingest \
 	services/gateway clients/python
 PYPROJECTS := $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
+TEST_WORKERS := 2
 SOURCES := libs services clients protos/generate.py tests
 
 .PHONY: help
@@ -75,6 +76,10 @@ format: sync ## Format the code and the protos, and apply safe fixes
 .PHONY: test
 test: sync models ## Unit, contract, integration and end-to-end tests
 	$(BIN)/pytest
+
+.PHONY: test-ingest
+test-ingest: sync models ## Ingestion's slow suites: processes that are killed, large jobs
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist worksteal tests/ingest_slow
 
 .PHONY: test-milvus
 test-milvus: sync ## Search's tests on a real Milvus 2.3.5, which is fetched once and runs unreachable
