@@ -20,6 +20,7 @@ from lookalike_search.conformance import FEATURES, Verdict, expected
 from tests.support.milvus_lite import MilvusLite
 from tests.support.milvus_process import MilvusProcess
 from tests.support.milvus_server import MilvusServer
+from tests.support.postgres_server import PostgresServer, started_postgres
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything loads ONNX Runtime
 
@@ -80,3 +81,10 @@ def milvus_process(request: pytest.FixtureRequest, tmp_path: Path) -> MilvusProc
     """A Milvus of the test's own, not started; what stops and kills takes this."""
     kinds: dict[str, Callable[[Path], MilvusProcess]] = {"lite": MilvusLite, "server": MilvusServer}
     return kinds[request.config.getoption("milvus")](tmp_path / "milvus")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for tests that take a database of their own and never stop it."""
+    with started_postgres() as server:
+        yield server

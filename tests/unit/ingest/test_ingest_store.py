@@ -1,11 +1,10 @@
-"""The job store on a real SQLite file: outcomes once, counts that add up, generations that rise."""
+"""The job store on SQLite and PostgreSQL: outcomes once, counts that add up, rising generations."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -63,8 +62,8 @@ class Store(SqlJobStore):
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    database = SqlDatabase(f"sqlite:///{tmp_path / 'jobs.sqlite'}", METADATA)
+async def store(database_url: str) -> AsyncIterator[Store]:
+    database = SqlDatabase(database_url, METADATA)
     await database.open()
     yield Store(database)
     await database.close()

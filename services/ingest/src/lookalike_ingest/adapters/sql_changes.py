@@ -17,7 +17,7 @@ from lookalike_ingest.adapters.sql_rows import (
     segment_to_text,
     to_micros,
 )
-from lookalike_ingest.adapters.sql_tables import FAILURES, GENERATIONS, ITEMS, JOBS
+from lookalike_ingest.adapters.sql_tables import FAILURES, GENERATION_ROW, GENERATIONS, ITEMS, JOBS
 from lookalike_ingest.batching import BatchLimits, choose_batch
 from lookalike_ingest.job import (
     FINAL_STATES,
@@ -34,12 +34,12 @@ from lookalike_ingest.places import place_to_text
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.spec_codec import spec_to_text
 
-_GENERATION_ROW = 1
 _RETRY_AFTER = timedelta(seconds=5)
 
 
 def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> Job:
     """Keep a job, or return the one that the same request made before."""
+    last = _lock_generation(connection)
     known = connection.execute(sa.select(JOBS).where(JOBS.c.id == new.id)).one_or_none()
     if known is not None:
         if known.digest != new.digest:
@@ -60,7 +60,7 @@ def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> J
             digest=new.digest,
             collection=new.spec.collection,
             spec=spec_to_text(new.spec),
-            generation=_next_generation(connection, now),
+            generation=_next_generation(connection, last, now),
             state=JobState.PENDING,
             created_at=now,
         )
@@ -323,15 +323,17 @@ def _second_of_its_key(item: NewItem, *, same_place: bool) -> NewItem:
     return replace(item, outcome=Outcome.FAILED, problem=ItemProblem("fetch", Problem.of(problem)))
 
 
-def _next_generation(connection: sa.Connection, now: int) -> int:
-    query = sa.select(GENERATIONS.c.last).where(GENERATIONS.c.id == _GENERATION_ROW)
-    last = connection.execute(query.with_for_update()).scalar_one_or_none()
-    if last is None:
-        connection.execute(sa.insert(GENERATIONS).values(id=_GENERATION_ROW, last=now))
-        return now
-    generation: int = max(now, last + 1)
+def _lock_generation(connection: sa.Connection) -> int:
+    """Return the last generation; nobody else creates a job until this transaction ends."""
+    query = sa.select(GENERATIONS.c.last).where(GENERATIONS.c.id == GENERATION_ROW)
+    last: int = connection.execute(query.with_for_update()).scalar_one()
+    return last
+
+
+def _next_generation(connection: sa.Connection, last: int, now: int) -> int:
+    generation = max(now, last + 1)
     connection.execute(
-        sa.update(GENERATIONS).where(GENERATIONS.c.id == _GENERATION_ROW).values(last=generation)
+        sa.update(GENERATIONS).where(GENERATIONS.c.id == GENERATION_ROW).values(last=generation)
     )
     return generation
 

@@ -8,19 +8,31 @@ import sqlalchemy as sa
 
 METADATA = sa.MetaData()
 
+
+class Text(sa.types.TypeDecorator[str]):
+    """Text from outside: PostgreSQL keeps no NUL, which is shown as what cannot be shown."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: sa.Dialect) -> str | None:
+        """Replace what one of the databases would refuse."""
+        return value if value is None else value.replace("\0", "\ufffd")
+
+
 JOBS = sa.Table(
     "jobs",
     METADATA,
     sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("tenant", sa.Text, nullable=False),
-    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("tenant", Text, nullable=False),
+    sa.Column("request_id", Text, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("collection", sa.Text, nullable=False),
-    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("collection", Text, nullable=False),
+    sa.Column("spec", Text, nullable=False),
     sa.Column("generation", sa.BigInteger, nullable=False, unique=True),
     sa.Column("state", sa.String(32), nullable=False, index=True),
-    sa.Column("state_reason", sa.Text, nullable=False, default=""),
-    sa.Column("problem", sa.Text),
+    sa.Column("state_reason", Text, nullable=False, default=""),
+    sa.Column("problem", Text),
     sa.Column("total", sa.BigInteger),
     sa.Column("found", sa.BigInteger, nullable=False, default=0),
     sa.Column("created", sa.BigInteger, nullable=False, default=0),
@@ -43,11 +55,11 @@ ITEMS = sa.Table(
     sa.Column("job", sa.String(64), primary_key=True),
     sa.Column("ordinal", sa.BigInteger, primary_key=True),
     sa.Column("fold", sa.LargeBinary(16)),
-    sa.Column("key", sa.Text, nullable=False),
-    sa.Column("source_uri", sa.Text, nullable=False),
-    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("key", Text, nullable=False),
+    sa.Column("source_uri", Text, nullable=False),
+    sa.Column("place", Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("attributes", sa.Text),
+    sa.Column("attributes", Text),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("outcome", sa.String(16)),
     sa.UniqueConstraint("job", "fold", name="items_by_key"),
@@ -65,22 +77,29 @@ FAILURES = sa.Table(
     ),
     sa.Column("job", sa.String(64), nullable=False),
     sa.Column("ordinal", sa.BigInteger, nullable=False),
-    sa.Column("item", sa.Text, nullable=False),
-    sa.Column("source_uri", sa.Text, nullable=False),
-    sa.Column("asset", sa.Text, nullable=False),
+    sa.Column("item", Text, nullable=False),
+    sa.Column("source_uri", Text, nullable=False),
+    sa.Column("asset", Text, nullable=False),
     sa.Column("line", sa.BigInteger, nullable=False, default=0),
-    sa.Column("segment", sa.Text),
+    sa.Column("segment", Text),
     sa.Column("step", sa.String(16), nullable=False),
-    sa.Column("problem", sa.Text, nullable=False),
+    sa.Column("problem", Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("failed_at", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("job", "ordinal", name="failures_once"),
     sqlite_autoincrement=True,
 )
 
+GENERATION_ROW = 1
 GENERATIONS = sa.Table(
     "generations",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("last", sa.BigInteger, nullable=False),
 )
+
+
+@sa.event.listens_for(GENERATIONS, "after_create")
+def _begin_counting(_table: sa.Table, connection: sa.Connection, **_options: object) -> None:
+    """Keep the one row, which jobs are created behind one after the other."""
+    connection.execute(sa.insert(GENERATIONS).values(id=GENERATION_ROW, last=0))
