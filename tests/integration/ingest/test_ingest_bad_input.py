@@ -59,7 +59,7 @@ async def test_too_large_a_file_is_not_read(suite: Suite) -> None:
             file.write(prefix)
             file.truncate(limit + 1)
     done = await suite.run_files()
-    assert await reasons(suite, done) == {"large.png": ("fetch", "LIMIT_EXCEEDED")}
+    assert await reasons(suite, done) == {"large.png": ("decode", "LIMIT_EXCEEDED")}
     assert done.counts.skipped == 1
 
 

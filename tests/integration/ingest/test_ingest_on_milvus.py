@@ -27,7 +27,7 @@ from lookalike_ingest.entities import Collection, EntityStore, EntityWrite, Stor
 from lookalike_ingest.job import Outcome
 from lookalike_ingest.patience import Backoff, Patience
 from lookalike_ingest.settings import AssetSettings, IngestSettings
-from lookalike_ingest.steps.write import ItemWrite, WriteInput, WriteStep
+from lookalike_ingest.steps.write import ItemParts, WriteStep, WriteTarget
 from lookalike_search.app import build as build_search
 from tests.integration.ingest.conftest import FAST, FINAL, SERVER
 from tests.integration.search.conftest import search_settings
@@ -210,8 +210,13 @@ async def write(
         pass
 
     patience = Patience(Backoff(), on_wait=nothing, on_resume=nothing)
-    items = [ItemWrite(parts(item, count, generation), replaces) for item in ("a", "b")]
-    await WriteStep(store).run(WriteInput(collection, generation, items), patience)
+    items = [
+        ItemParts(number, parts(item, count, generation), replaces)
+        for number, item in enumerate(("a", "b"))
+    ]
+    writing = WriteStep(store).begin(WriteTarget(collection, generation), patience)
+    results = await writing.write(items)
+    assert not any(isinstance(each, LookalikeError) for each in results.values())
 
 
 STORED = ["generation", "item", "content_hash"]

@@ -15,7 +15,8 @@ from lookalike.ingest.v1 import job_pb2
 from lookalike_common.errors import InvalidArgumentError, LookalikeError, all_errors
 from lookalike_common.status import error_from_status, to_status
 from lookalike_ingest.content_hash import canonical_json, content_hash
-from lookalike_ingest.convert import from_job, from_states, to_job
+from lookalike_ingest.convert.jobs import to_job
+from lookalike_ingest.convert.requests import from_job, from_states
 from lookalike_ingest.entities import VectorField
 from lookalike_ingest.job import Counts, FilesSource, Job, JobOptions, JobSpec, JobState
 from lookalike_ingest.media_types import Modality, claimed_modality, detect_media

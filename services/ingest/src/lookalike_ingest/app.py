@@ -1,7 +1,7 @@
 """Puts the service together; the only place that constructs its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -30,7 +30,9 @@ from lookalike_ingest.housekeeping import Housekeeping
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.jobs import Jobs, JobsLimits
+from lookalike_ingest.media_types import Modality
 from lookalike_ingest.metrics import JobMetrics
+from lookalike_ingest.parts import ChunkLimits
 from lookalike_ingest.patience import Backoff
 from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.preparation import Preparation
@@ -44,12 +46,14 @@ from lookalike_ingest.shard import SHARD, ShardWorker
 from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.sources.zip_directory import ArchiveLimits
+from lookalike_ingest.splitters.image import ImageSplitters
+from lookalike_ingest.splitters.whole import WholeSplitter
 from lookalike_ingest.spool import Spool
 from lookalike_ingest.steps.compare import CompareStep
-from lookalike_ingest.steps.decode import DecodeStep
+from lookalike_ingest.steps.decode import DecodeLimits, DecodeStep
 from lookalike_ingest.steps.encode import EncodeStep
 from lookalike_ingest.steps.fetch import FetchStep
-from lookalike_ingest.steps.split import WholeSplitter
+from lookalike_ingest.steps.split import MakeSplitter
 from lookalike_ingest.steps.unpack import UnpackStep
 from lookalike_ingest.steps.write import WriteStep
 from lookalike_media import ImageLimits
@@ -162,10 +166,9 @@ def _pipeline(
 ) -> Pipeline:
     max_bytes = int(settings.media.max_file_bytes)
     preparation = Preparation(
-        FetchStep(roots, assets, spool, max_bytes),
+        FetchStep(roots, assets, spool),
         UnpackStep(roots, assets),
-        DecodeStep(ImageLimits(max_bytes, settings.media.max_pixels)),
-        WholeSplitter(),
+        DecodeStep(_splitters(settings), DecodeLimits(max_bytes, max_bytes)),
     )
     return Pipeline(
         preparation,
@@ -174,8 +177,22 @@ def _pipeline(
         WriteStep(entities),
         encoder=encoder,
         assets=assets,
+        entities=entities,
         threads=threads,
+        chunks=ChunkLimits(settings.jobs.chunk_parts, int(settings.jobs.chunk_bytes)),
+        split_at_once=settings.jobs.read_threads,
     )
+
+
+def _splitters(settings: IngestSettings) -> Mapping[Modality, MakeSplitter]:
+    """Return who splits what; a modality that is missing here is skipped."""
+    images = ImageLimits(int(settings.media.max_file_bytes), settings.media.max_pixels)
+    return {
+        Modality.IMAGE: ImageSplitters(images).make,
+        Modality.TEXT: WholeSplitter.make,
+        Modality.MOLECULE: WholeSplitter.make,
+        Modality.SEQUENCE: WholeSplitter.make,
+    }
 
 
 def _server(

@@ -4,8 +4,7 @@ Bytes are addressed by (tenant, SHA-256): the same bytes of two tenants are two 
 reads across tenants by knowing a hash.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -55,13 +54,19 @@ class AssetStore(Protocol):
     async def put(self, tenant: str, sha256: str, data: bytes) -> None:
         """Keep bytes whose hash is known; nothing happens when they are there."""
 
+    async def put_file(self, tenant: str, sha256: str, opener: Callable[[], BinaryIO]) -> None:
+        """Keep what `opener` opens, piece by piece; nothing happens when it is there.
+
+        `opener` blocks, and is called in a thread. Raises HashMismatchError for other bytes.
+        """
+
     async def find(self, tenant: str, sha256: str) -> Asset | None:
         """Return what is known about an asset, or None."""
 
     async def delete(self, tenant: str, sha256: str) -> bool:
         """Remove an asset; tell whether there was one."""
 
-    def open(self, tenant: str, sha256: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, tenant: str, sha256: str) -> BinaryIO:
         """Open an asset for reading; blocks. Raises NotFoundError."""
 
     def read(self, tenant: str, sha256: str, offset: int, length: int) -> AsyncIterator[bytes]:

@@ -1,9 +1,11 @@
-"""Running some coroutines side by side, where the first failure ends them all."""
+"""Running things side by side: coroutines until one fails, and slices of things in threads."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -17,3 +19,16 @@ async def gather_all(calls: Iterable[Coroutine[Any, Any, T]]) -> Sequence[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run_sliced(
+    threads: Executor, things: Sequence[S], size: int, call: Callable[[Sequence[S]], T]
+) -> Sequence[T]:
+    """Call with so many things at a time, each slice in a thread; return the results in order."""
+    loop = asyncio.get_running_loop()
+    return await asyncio.gather(
+        *(
+            loop.run_in_executor(threads, call, things[first : first + size])
+            for first in range(0, len(things), size)
+        )
+    )

@@ -9,12 +9,30 @@ from lookalike_ingest.media_types import Modality
 
 
 @dataclass(frozen=True, slots=True)
+class RawPicture:
+    """Bytes are RGB8 pixels, rows from the top, without padding."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawSound:
+    """Bytes are samples of one channel, little-endian int16."""
+
+    sample_rate: int
+    """Samples a second."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """One raw thing to encode: a file's bytes as they are, or UTF-8 text."""
+    """One raw thing to encode: a file's bytes as they are, UTF-8 text, pixels or samples."""
 
     modality: Modality
     data: bytes
     media_type: str = ""
+    raw: RawPicture | RawSound | None = None
+    """How to read the bytes, where they are no file and no text."""
 
 
 @dataclass(frozen=True, slots=True)

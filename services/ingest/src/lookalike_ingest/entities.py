@@ -7,6 +7,7 @@ from typing import Protocol
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.encoding import PackedVector
 from lookalike_ingest.job import Attributes, Outcome
+from lookalike_ingest.segments import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class EntityWrite:
     text: str = ""
     attributes: Attributes = field(default_factory=dict)
     source_uri: str = ""
+    segment: Segment | None = None
+    """Which part of the item; None: the whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,6 +295,10 @@ class ItemResult:
     written: int = 0
     """Entities written for it."""
     problem: ItemProblem | None = None
+    media_type: str = ""
+    """IANA media type, as far as its bytes were read."""
+    asset: str = ""
+    """`assets/{asset}` that keeps its bytes; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

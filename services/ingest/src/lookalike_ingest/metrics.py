@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
-from lookalike_ingest.pipeline import BatchReport
+from lookalike_ingest.batch_report import BatchReport
 
 
 class JobMetrics:

@@ -1,62 +1,41 @@
 """Wires the steps for one batch of items, and holds nothing between batches.
 
-    fetch ─┐                                  ┌─ keep the original ─┐
-           ├─ decode ── split ── compare ─────┤                     ├── write
-    unpack ┘        (a thread an item)        └────── encode ───────┘
+    fetch ─┐                                                 ┌─ keep the original ─┐
+           ├─ decode ── compare ── split ═╦═ chunk by chunk ═╪═════ encode ════════╪═ write
+    unpack ┘   (threads)          (threads, workers)         └─────────────────────┘
 
 An item that fails in a step becomes a result and leaves the batch; the others go on.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import aclosing
 from functools import partial
 
 from lookalike_common.errors import EncoderMismatchError, LookalikeError
-from lookalike_ingest.asset_store import AssetStore, asset_name
-from lookalike_ingest.concurrency import gather_all
-from lookalike_ingest.encoding import Encoder, PackedVector
-from lookalike_ingest.entities import Collection, EntityWrite
+from lookalike_common.ids import WHOLE, entity_id
+from lookalike_ingest.asset_store import AssetStore
+from lookalike_ingest.batch_report import BatchReport
+from lookalike_ingest.concurrency import gather_all, run_sliced
+from lookalike_ingest.encoding import Encoder, EncoderFacts
+from lookalike_ingest.entities import Collection, EntityStore
 from lookalike_ingest.job import Item, ItemResult, Job, Outcome
-from lookalike_ingest.media_types import Modality
+from lookalike_ingest.original import Original
+from lookalike_ingest.parts import Chunk, ChunkLimits, PartStream
 from lookalike_ingest.patience import Patience
-from lookalike_ingest.preparation import Preparation, Prepared
+from lookalike_ingest.preparation import Preparation, Prepared, split
 from lookalike_ingest.steps.compare import Candidate, CompareInput, CompareStep, Difference
-from lookalike_ingest.steps.encode import EncodeError, EncodeInput, EncodeStep
+from lookalike_ingest.steps.encode import EncodeInput, EncodeStep
+from lookalike_ingest.steps.split import Part, SplitContext
 from lookalike_ingest.steps.step import JobFailedError
-from lookalike_ingest.steps.write import ItemWrite, WriteError, WriteInput, WriteStep
+from lookalike_ingest.steps.write import WriteStep, WriteTarget
 from lookalike_ingest.stopwatch import Stopwatch
+from lookalike_ingest.storing import Changed, Storing, Vectors
 
 _IF_WRITTEN = {Difference.ABSENT: Outcome.CREATED, Difference.CHANGED: Outcome.UPDATED}
 """What a dry run foretells."""
-
-
-@dataclass(slots=True)
-class BatchReport:
-    """What became of a batch."""
-
-    results: list[ItemResult] = field(default_factory=list)
-    removed: int = 0
-    """Stale entities removed."""
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """An item that must be written."""
-
-    prepared: Prepared
-    replaces: bool
-    """Whether it is stored with another content."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """An item with the vectors of its parts, in their order."""
-
-    changed: Changed
-    vectors: Sequence[Mapping[str, PackedVector]]
+_PREPARED_AT_ONCE = 8
+"""Items that a thread prepares before it hands over."""
 
 
 class Pipeline:
@@ -71,7 +50,10 @@ class Pipeline:
         *,
         encoder: Encoder,
         assets: AssetStore,
+        entities: EntityStore,
         threads: ThreadPoolExecutor,
+        chunks: ChunkLimits,
+        split_at_once: int,
     ) -> None:
         self._preparation = preparation
         self._compare = compare
@@ -79,7 +61,9 @@ class Pipeline:
         self._write = write
         self._encoder = encoder
         self._assets = assets
+        self._entities = entities
         self._threads = threads
+        self._stream = PartStream(threads, chunks, split_at_once)
 
     async def run(
         self, job: Job, collection: Collection, items: Sequence[Item], patience: Patience
@@ -87,50 +71,47 @@ class Pipeline:
         """Bring items to their outcomes. Raises JobFailedError for what ends the whole job."""
         report = BatchReport()
         try:
-            prepared = await self._prepare_all(job, collection, items, patience, report)
+            context = await self._context(job, collection, patience)
+            prepared = await self._prepare(job, context, items, report)
             changed = await self._drop_unchanged(job, collection, prepared, patience, report)
-            if not job.spec.options.dry_run:
-                encoded = await self._encode_all(job, collection, changed, patience, report)
-                await self._write_all(job, collection, encoded, patience, report)
+            if job.spec.options.dry_run:
+                await self._try(changed, report)
+            else:
+                await self._store(job, collection, changed, patience, report)
+                failed = _tried_before(items, report)
+                report.removed += await self._erase_leftovers(job, collection, failed, patience)
         except LookalikeError as error:
             raise JobFailedError(error) from error
         return report
 
-    async def _prepare_all(
-        self,
-        job: Job,
-        collection: Collection,
-        items: Sequence[Item],
-        patience: Patience,
-        report: BatchReport,
-    ) -> Sequence[Prepared]:
-        modalities = await self._modalities(collection, patience)
-        loop = asyncio.get_running_loop()
-        outputs = await asyncio.gather(
-            *(
-                loop.run_in_executor(
-                    self._threads, self._preparation.run, job, collection, modalities, item
-                )
-                for item in items
-            )
-        )
-        for output in outputs:
-            report.stopwatch.add(output.stopwatch)
-        ended = [each.result for each in outputs if isinstance(each.result, ItemResult)]
-        report.results += ended
-        return [each.result for each in outputs if isinstance(each.result, Prepared)]
-
-    async def _modalities(self, collection: Collection, patience: Patience) -> frozenset[Modality]:
-        taken: set[Modality] = set()
+    async def _context(self, job: Job, collection: Collection, patience: Patience) -> SplitContext:
+        facts: dict[str, EncoderFacts] = {}
         for each in collection.fields:
             describe = partial(self._encoder.describe, each.encoder)
-            taken |= (await patience.call("encoder", describe)).modalities
+            facts[each.encoder] = await patience.call("encoder", describe)
         if not collection.fields:
             raise EncoderMismatchError(
                 "no vector field of the collection has an encoder; write its entities, with "
                 "their vectors, through EntityService"
             )
-        return frozenset(taken)
+        return SplitContext(collection, facts, job.spec.splitter, job.spec.options.keep_location)
+
+    async def _prepare(
+        self, job: Job, context: SplitContext, items: Sequence[Item], report: BatchReport
+    ) -> Sequence[Prepared]:
+        def run(some: Sequence[Item]) -> tuple[Sequence[Prepared | ItemResult], Stopwatch]:
+            stopwatch = Stopwatch()
+            return self._preparation.run(job, context, some, stopwatch), stopwatch
+
+        prepared: list[Prepared] = []
+        for results, stopwatch in await run_sliced(self._threads, items, _PREPARED_AT_ONCE, run):
+            report.stopwatch.add(stopwatch)
+            for each in results:
+                if isinstance(each, Prepared):
+                    prepared.append(each)
+                else:
+                    report.results.append(each)
+        return prepared
 
     async def _drop_unchanged(
         self,
@@ -140,8 +121,8 @@ class Pipeline:
         patience: Patience,
         report: BatchReport,
     ) -> Sequence[Changed]:
-        """Return the items that must be written; of a dry run, only their outcomes are noted."""
-        candidates = [Candidate(each.entity_ids[0], each.content_hash) for each in prepared]
+        """Return the items that must be written, those that are split at once first."""
+        candidates = [Candidate(each.entity_id(0), each.content_hash) for each in prepared]
         with report.stopwatch.measure("write"):
             compared = await self._compare.run(
                 CompareInput(collection.name, job.generation, candidates), patience
@@ -149,120 +130,129 @@ class Pipeline:
         changed: list[Changed] = []
         for each, difference in zip(prepared, compared.differences, strict=True):
             if difference is Difference.NONE:
-                report.results.append(ItemResult(each.item.ordinal, Outcome.UNCHANGED))
-            elif job.spec.options.dry_run:
-                foretold = _IF_WRITTEN.get(difference, Outcome.UNCHANGED)
-                report.results.append(ItemResult(each.item.ordinal, foretold))
+                report.results.append(each.result(Outcome.UNCHANGED))
             else:
-                changed.append(Changed(each, difference is Difference.CHANGED))
-        return changed
+                changed.append(Changed(each, difference))
+        return sorted(changed, key=lambda each: each.prepared.splitter.heavy)
 
-    async def _encode_all(
+    async def _try(self, changed: Sequence[Changed], report: BatchReport) -> None:
+        """Split the items to see whether they can be; foretell what would become of them."""
+        async for chunk in self._chunks(changed, report):
+            for piece in chunk.pieces:
+                item = changed[piece.index]
+                if piece.failure is not None:
+                    report.results.append(item.prepared.failed(piece.failure))
+                elif piece.ended:
+                    foretold = _IF_WRITTEN.get(item.difference, Outcome.UNCHANGED)
+                    report.results.append(item.prepared.result(foretold))
+
+    async def _store(
         self,
         job: Job,
         collection: Collection,
         changed: Sequence[Changed],
         patience: Patience,
         report: BatchReport,
-    ) -> Sequence[Encoded]:
-        """Encode all parts of all items in one go, while their originals are kept."""
-        prepared = [each.prepared for each in changed]
-        contents = [part.content for each in prepared for part in each.parts]
-
-        async def encode() -> Sequence[Mapping[str, PackedVector] | LookalikeError]:
-            with report.stopwatch.measure("encode"):
-                batch = EncodeInput(collection.fields, contents)
-                return (await self._encode.run(batch, patience)).results
-
-        async def keep() -> Sequence[Mapping[str, PackedVector] | LookalikeError]:
-            if not job.spec.options.discard_assets:
-                await gather_all(self._keep(job, each, patience) for each in prepared)
-            return ()
-
-        results, _ = await gather_all([encode(), keep()])
-        return _share_out(job, changed, results, report)
-
-    async def _keep(self, job: Job, prepared: Prepared, patience: Patience) -> None:
-        original = prepared.original
-        if not original.stored:
-            put = partial(self._assets.put, job.tenant, original.sha256, original.data)
-            await patience.call("assets", put)
-
-    async def _write_all(
-        self,
-        job: Job,
-        collection: Collection,
-        encoded: Sequence[Encoded],
-        patience: Patience,
-        report: BatchReport,
     ) -> None:
-        batch = WriteInput(
+        """Split, encode and write chunk by chunk, and keep the originals beside it."""
+        target = WriteTarget(
             collection.name,
             job.generation,
-            [ItemWrite(_entities(job, each), each.changed.replaces) for each in encoded],
             {each.name: each.fingerprint for each in collection.fields},
         )
-        with report.stopwatch.measure("write"):
-            output = await self._write.run(batch, patience)
-        report.removed += output.removed
-        for each, result in zip(encoded, output.results, strict=True):
-            prepared = each.changed.prepared
-            ordinal = prepared.item.ordinal
-            if isinstance(result, LookalikeError):
-                failure = WriteError(result, asset=_asset(job, prepared))
-                report.results.append(_failed(ordinal, failure))
-            else:
-                report.results.append(ItemResult(ordinal, result.outcome, result.entities))
+        storing = Storing(job, changed, self._write.begin(target, patience), report)
+        kept: set[int] = set()
+        async for chunk in self._chunks(changed, report):
+            fresh = {piece.index for piece in chunk.pieces} - kept
+            kept |= fresh
+            vectors, _ = await gather_all(
+                [
+                    self._encode_parts(collection, chunk.parts, patience, report),
+                    self._keep_all(job, [changed[index].prepared for index in fresh], patience),
+                ]
+            )
+            with report.stopwatch.measure("write"):
+                await storing.write(chunk, vectors)
+        report.removed += storing.writing.removed
 
+    async def _chunks(
+        self, changed: Sequence[Changed], report: BatchReport
+    ) -> AsyncGenerator[Chunk, None]:
+        """Yield the parts of the items; light ones stand before heavy ones."""
+        watches = [Stopwatch() for _ in changed]
+        splits = [
+            partial(split, each.prepared, watch)
+            for each, watch in zip(changed, watches, strict=True)
+        ]
+        light = sum(not each.prepared.splitter.heavy for each in changed)
+        async with aclosing(self._stream.chunks(splits[:light], splits[light:])) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        for watch in watches:
+            report.stopwatch.add(watch)
 
-def _share_out(
-    job: Job,
-    changed: Sequence[Changed],
-    results: Sequence[Mapping[str, PackedVector] | LookalikeError],
-    report: BatchReport,
-) -> Sequence[Encoded]:
-    """Give each item the vectors of its parts; an item with a refused part fails."""
-    encoded: list[Encoded] = []
-    start = 0
-    for each in changed:
-        count = len(each.prepared.parts)
-        own = results[start : start + count]
-        start += count
-        refused = next((result for result in own if isinstance(result, LookalikeError)), None)
-        if refused is None:
-            vectors = [result for result in own if not isinstance(result, LookalikeError)]
-            encoded.append(Encoded(each, vectors))
+    async def _encode_parts(
+        self, collection: Collection, parts: Sequence[Part], patience: Patience, report: BatchReport
+    ) -> Sequence[Vectors]:
+        """Return the vectors of parts, those that were given and those that are made."""
+        names = {field.name for field in collection.fields}
+        contents = {
+            index: part.content
+            for index, part in enumerate(parts)
+            if part.content is not None and not names <= part.vectors.keys()
+        }
+        made: Mapping[int, Vectors] = {}
+        if contents:
+            with report.stopwatch.measure("encode"):
+                batch = EncodeInput(collection.fields, list(contents.values()))
+                output = await self._encode.run(batch, patience)
+            made = dict(zip(contents, output.results, strict=True))
+        return [_together(made.get(index, {}), part) for index, part in enumerate(parts)]
+
+    async def _keep_all(
+        self, job: Job, items: Sequence[Prepared], patience: Patience
+    ) -> Sequence[Vectors]:
+        """Keep originals as assets."""
+        await gather_all(
+            self._keep(job, each.original, patience)
+            for each in items
+            if each.asset and not each.original.stored
+        )
+        return ()
+
+    async def _keep(self, job: Job, original: Original, patience: Patience) -> None:
+        if original.data is not None:
+            put = partial(self._assets.put, job.tenant, original.sha256, original.data)
         else:
-            failure = EncodeError(refused, asset=_asset(job, each.prepared))
-            report.results.append(_failed(each.prepared.item.ordinal, failure))
-    return encoded
+            put = partial(self._assets.put_file, job.tenant, original.sha256, original.open)
+        await patience.call("assets", put)
+
+    async def _erase_leftovers(
+        self, job: Job, collection: Collection, items: Sequence[Item], patience: Patience
+    ) -> int:
+        """Remove what earlier tries of this job wrote of items that then failed; return how much.
+
+        What an older job stored whole is left alone: its commit record still stands.
+        """
+        ids = [entity_id(item.key, WHOLE, 0) for item in items]
+        if not ids:
+            return 0
+        find = partial(self._entities.find_stored, collection.name, ids)
+        stored = await patience.call("search", find)
+        broken = [
+            item.key
+            for item, each in zip(items, ids, strict=True)
+            if each not in stored or stored[each].generation == job.generation
+        ]
+        writing = self._write.begin(WriteTarget(collection.name, job.generation), patience)
+        await writing.erase(broken)
+        return writing.removed
 
 
-def _entities(job: Job, encoded: Encoded) -> Sequence[EntityWrite]:
-    prepared = encoded.changed.prepared
-    return [
-        EntityWrite(
-            id=identifier,
-            item=prepared.item.key,
-            index=part.index,
-            content_hash=prepared.content_hash,
-            generation=job.generation,
-            vectors=vectors,
-            asset=_asset(job, prepared),
-            text=part.text,
-            attributes=prepared.attributes,
-            source_uri=prepared.item.source_uri,
-        )
-        for identifier, part, vectors in zip(
-            prepared.entity_ids, prepared.parts, encoded.vectors, strict=True
-        )
-    ]
+def _together(made: Vectors, part: Part) -> Vectors:
+    return made if isinstance(made, LookalikeError) else {**made, **part.vectors}
 
 
-def _asset(job: Job, prepared: Prepared) -> str:
-    kept = prepared.original.stored or not job.spec.options.discard_assets
-    return asset_name(prepared.original.sha256) if kept else ""
-
-
-def _failed(ordinal: int, error: EncodeError | WriteError) -> ItemResult:
-    return ItemResult(ordinal, Outcome.FAILED, problem=error.to_problem())
+def _tried_before(items: Sequence[Item], report: BatchReport) -> Sequence[Item]:
+    failed = {each.ordinal for each in report.results if each.outcome is Outcome.FAILED}
+    return [item for item in items if item.ordinal in failed and item.attempts > 1]

@@ -1,20 +1,21 @@
 """The steps that work on one item alone: its bytes, what they are, and its parts.
 
-They block (files, hashing, unpacking), so the pipeline runs them in threads, an item a thread.
+They block (files, hashing, decoding), so the pipeline runs them in threads.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from lookalike_common.ids import entity_id
+from lookalike_common.errors import InvalidContentError, LookalikeError
+from lookalike_common.ids import WHOLE, entity_id
+from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.content_hash import content_hash
-from lookalike_ingest.entities import Collection
 from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome
-from lookalike_ingest.media_types import Modality
+from lookalike_ingest.original import Blob, Original
 from lookalike_ingest.places import MemberPlace
-from lookalike_ingest.steps.decode import DecodeInput, DecodeStep
-from lookalike_ingest.steps.fetch import FetchInput, FetchOutput, FetchStep
-from lookalike_ingest.steps.split import Part, SplitInput, Splitter
+from lookalike_ingest.steps.decode import DecodeError, DecodeInput, DecodeStep
+from lookalike_ingest.steps.fetch import FetchError, FetchInput, FetchStep
+from lookalike_ingest.steps.split import Part, SplitContext, SplitError, Splitter
 from lookalike_ingest.steps.step import ItemSkippedError, StepError
 from lookalike_ingest.steps.unpack import UnpackInput, UnpackStep
 from lookalike_ingest.stopwatch import Stopwatch
@@ -22,76 +23,113 @@ from lookalike_ingest.stopwatch import Stopwatch
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An item that was read, checked and split."""
+    """An item that was read and recognised, and not yet split."""
 
     item: Item
-    original: FetchOutput
-    parts: Sequence[Part]
-    entity_ids: Sequence[str]
-    """Of the parts, in order."""
+    original: Original
+    splitter: Splitter
     content_hash: str
     attributes: Attributes
     """The job's and its own."""
+    asset: str
+    """`assets/{asset}` where the original is, or will be, kept; else empty."""
 
+    def entity_id(self, index: int) -> str:
+        """Return the id of a part's entity; the first one's is the same for every splitter."""
+        return entity_id(self.item.key, self.splitter.name if index else WHOLE, index)
 
-@dataclass(frozen=True, slots=True)
-class PreparationOutput:
-    """An item that goes on, or what became of it."""
+    def result(self, outcome: Outcome, written: int = 0) -> ItemResult:
+        """Return what became of it."""
+        return ItemResult(
+            self.item.ordinal, outcome, written, None, self.original.media_type.name, self.asset
+        )
 
-    result: Prepared | ItemResult
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    def failed(self, error: StepError) -> ItemResult:
+        """Return that it failed."""
+        return ItemResult(
+            self.item.ordinal,
+            Outcome.FAILED,
+            problem=error.to_problem(),
+            media_type=self.original.media_type.name,
+            asset=error.asset,
+        )
 
 
 class Preparation:
     """Prepares items."""
 
-    def __init__(
-        self, fetch: FetchStep, unpack: UnpackStep, decode: DecodeStep, splitter: Splitter
-    ) -> None:
+    def __init__(self, fetch: FetchStep, unpack: UnpackStep, decode: DecodeStep) -> None:
         self._fetch = fetch
         self._unpack = unpack
         self._decode = decode
-        self._splitter = splitter
 
     def run(
-        self, job: Job, collection: Collection, modalities: frozenset[Modality], item: Item
-    ) -> PreparationOutput:
-        """Prepare one item; what goes wrong becomes its result."""
-        stopwatch = Stopwatch()
+        self, job: Job, context: SplitContext, items: Sequence[Item], stopwatch: Stopwatch
+    ) -> Sequence[Prepared | ItemResult]:
+        """Prepare items; what goes wrong with one becomes its result."""
+        return [self._run_one(job, context, item, stopwatch) for item in items]
+
+    def _run_one(
+        self, job: Job, context: SplitContext, item: Item, stopwatch: Stopwatch
+    ) -> Prepared | ItemResult:
         try:
-            prepared = self._prepare(job, collection, modalities, item, stopwatch)
+            return self._prepare(job, context, item, stopwatch)
         except ItemSkippedError:
-            return PreparationOutput(ItemResult(item.ordinal, Outcome.SKIPPED), stopwatch)
+            return ItemResult(item.ordinal, Outcome.SKIPPED)
         except StepError as error:
-            failed = ItemResult(item.ordinal, Outcome.FAILED, problem=error.to_problem())
-            return PreparationOutput(failed, stopwatch)
-        return PreparationOutput(prepared, stopwatch)
+            return ItemResult(item.ordinal, Outcome.FAILED, problem=error.to_problem())
 
     def _prepare(
-        self,
-        job: Job,
-        collection: Collection,
-        modalities: frozenset[Modality],
-        item: Item,
-        stopwatch: Stopwatch,
+        self, job: Job, context: SplitContext, item: Item, stopwatch: Stopwatch
     ) -> Prepared:
         with stopwatch.measure("fetch"):
-            original = self._read(job, item)
-        with stopwatch.measure("decode"):
-            decoded = self._decode.run(DecodeInput(original, modalities))
-            parts = self._splitter.run(SplitInput(decoded)).parts
+            blob = self._open(job, item)
+            try:
+                with blob.file:
+                    decoded = self._decode.run(DecodeInput(blob, context))
+            except OSError as error:
+                raise FetchError(error) from error
+        original, splitter = decoded.original, decoded.splitter
         attributes = {**job.spec.attributes, **item.attributes}
-        identity = self._splitter.identity
+        kept = original.stored or (original.keep and not job.spec.options.discard_assets)
         return Prepared(
             item=item,
             original=original,
-            parts=parts,
-            entity_ids=[entity_id(item.key, self._splitter.name, part.index) for part in parts],
-            content_hash=content_hash(original.sha256, identity, collection.fields, attributes),
+            splitter=splitter,
+            content_hash=content_hash(
+                original.sha256, splitter.identity, context.collection.fields, attributes
+            ),
             attributes=attributes,
+            asset=asset_name(original.sha256) if kept else "",
         )
 
-    def _read(self, job: Job, item: Item) -> FetchOutput:
+    def _open(self, job: Job, item: Item) -> Blob:
         if isinstance(item.place, MemberPlace):
             return self._unpack.run(UnpackInput(job.tenant, item.place))
         return self._fetch.run(FetchInput(job.tenant, job.id, item.source_uri, item.place))
+
+
+def split(prepared: Prepared, stopwatch: Stopwatch) -> Iterator[Part]:
+    """Yield an item's parts; blocks. Raises StepError, also for an item without any part."""
+    parts = prepared.splitter.split(prepared.original)
+    empty = True
+    try:
+        while (part := _next(parts, stopwatch)) is not None:
+            empty = False
+            yield part
+    except LookalikeError as error:
+        raise DecodeError(error, asset=_stored(prepared)) from error
+    except OSError as error:
+        raise FetchError(error, asset=_stored(prepared)) from error
+    if empty:
+        nothing = InvalidContentError("there is nothing in it to search for")
+        raise SplitError(nothing, asset=_stored(prepared))
+
+
+def _next(parts: Iterator[Part], stopwatch: Stopwatch) -> Part | None:
+    with stopwatch.measure("decode"):
+        return next(parts, None)
+
+
+def _stored(prepared: Prepared) -> str:
+    return prepared.asset if prepared.original.stored else ""

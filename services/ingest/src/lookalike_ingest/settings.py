@@ -38,6 +38,10 @@ class JobSettings(Frozen):
     """Items that are fetched, encoded and written together."""
     batch_bytes: ByteSize = ByteSize(32 << 20)
     """Their bytes; one larger item still makes a batch of its own."""
+    chunk_parts: int = Field(default=64, ge=1, le=1000)
+    """Parts of items that are encoded and written together."""
+    chunk_bytes: ByteSize = ByteSize(16 << 20)
+    """Their bytes, as decoded; one larger part still makes a chunk of its own."""
     shard_items: int = Field(default=500, ge=1, le=1000)
     """Items of one durable task at most."""
     shards_at_once: int = Field(default=2, ge=1)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from lookalike_common.errors import EncoderMismatchError, InternalError, LookalikeError
+from lookalike_ingest.batch_report import BatchReport
 from lookalike_ingest.batching import BatchLimits
 from lookalike_ingest.engine import Steps, Task
 from lookalike_ingest.entities import Collection, EntityStore
@@ -19,7 +20,7 @@ from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
 from lookalike_ingest.metrics import JobMetrics
 from lookalike_ingest.patience import Patience
-from lookalike_ingest.pipeline import BatchReport, Pipeline
+from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import ProgressMeter
 from lookalike_ingest.steps.step import JobFailedError

@@ -10,7 +10,7 @@ from lookalike.type.v1 import content_pb2
 from lookalike_common.errors import InternalError, LookalikeError
 from lookalike_common.status import error_from_status
 from lookalike_ingest.adapters.grpc_calls import errors_translated
-from lookalike_ingest.encoding import Content, EncoderFacts, PackedVector
+from lookalike_ingest.encoding import Content, EncoderFacts, PackedVector, RawPicture, RawSound
 from lookalike_ingest.media_types import Modality
 
 _FACTS_SECONDS = 60.0
@@ -71,9 +71,32 @@ def _to_facts(reply: encoder_pb2.Encoder) -> EncoderFacts:
 
 
 def _to_content(content: Content) -> content_pb2.Content:
+    match content.raw:
+        case RawPicture(width, height):
+            pixels = content_pb2.RawImage(
+                data=content.data,
+                width=width,
+                height=height,
+                pixel_format=content_pb2.RawImage.PIXEL_FORMAT_RGB8,
+            )
+            return content_pb2.Content(raw_image=pixels)
+        case RawSound(sample_rate):
+            samples = content_pb2.RawAudio(
+                data=content.data,
+                sample_rate=sample_rate,
+                channels=1,
+                sample_format=content_pb2.RawAudio.SAMPLE_FORMAT_S16,
+            )
+            return content_pb2.Content(raw_audio=samples)
+    return _to_plain_content(content)
+
+
+def _to_plain_content(content: Content) -> content_pb2.Content:
     match content.modality:
         case Modality.IMAGE:
             return content_pb2.Content(image=content.data, media_type=content.media_type)
+        case Modality.AUDIO:
+            return content_pb2.Content(audio=content.data, media_type=content.media_type)
         case Modality.TEXT:
             return content_pb2.Content(text=content.data.decode())
         case Modality.MOLECULE:
@@ -81,7 +104,7 @@ def _to_content(content: Content) -> content_pb2.Content:
         case Modality.SEQUENCE:
             return content_pb2.Content(sequence=content.data.decode())
         case _:
-            raise InternalError(f"{content.modality} is encoded by no release yet")
+            raise InternalError(f"{content.modality} is never encoded as such")
 
 
 def _to_vector(result: encoder_service_pb2.EncodeResult) -> PackedVector | LookalikeError:

@@ -19,7 +19,6 @@ import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -68,6 +67,10 @@ class FolderAssetStore:
         """Keep bytes whose hash is known; nothing happens when they are there."""
         await self._run(lambda: self._put(self._path(tenant, sha256), data))
 
+    async def put_file(self, tenant: str, sha256: str, opener: Callable[[], BinaryIO]) -> None:
+        """Keep what `opener` opens, piece by piece; nothing happens when it is there."""
+        await self._run(lambda: self._put_file(self._path(tenant, sha256), sha256, opener))
+
     async def find(self, tenant: str, sha256: str) -> Asset | None:
         """Return what is known about an asset, or None."""
         return await self._run(lambda: _describe(self._path(tenant, sha256), sha256))
@@ -84,7 +87,7 @@ class FolderAssetStore:
 
         return await self._run(remove)
 
-    def open(self, tenant: str, sha256: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, tenant: str, sha256: str) -> BinaryIO:
         """Open an asset for reading; blocks. Raises NotFoundError."""
         try:
             return self._path(tenant, sha256).open("rb")
@@ -154,6 +157,23 @@ class FolderAssetStore:
         with unfinished.open("wb") as file:
             file.write(data)
         _publish(unfinished, path)
+
+    def _put_file(self, path: Path, sha256: str, opener: Callable[[], BinaryIO]) -> None:
+        if path.exists():
+            return
+        unfinished = self._new / uuid4().hex
+        total = hashlib.sha256()
+        try:
+            with opener() as source, unfinished.open("wb") as file:
+                while piece := source.read(_PIECE_BYTES):
+                    self._check_space(len(piece))
+                    total.update(piece)
+                    file.write(piece)
+            if total.hexdigest() != sha256:
+                raise HashMismatchError("the bytes changed while they were kept")
+            _publish(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     def _check_space(self, coming: int) -> None:
         if shutil.disk_usage(self._new).free < coming + self._min_free_bytes:

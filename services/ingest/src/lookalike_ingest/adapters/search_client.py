@@ -13,10 +13,11 @@ from lookalike.search.v1 import (
     entity_service_pb2,
     entity_service_pb2_grpc,
 )
-from lookalike.type.v1 import outcome_pb2, segment_pb2, vector_pb2
+from lookalike.type.v1 import outcome_pb2, vector_pb2
 from lookalike_common.errors import InternalError, LookalikeError
 from lookalike_common.status import error_from_status
 from lookalike_ingest.adapters.grpc_calls import errors_translated
+from lookalike_ingest.convert.segments import to_segment
 from lookalike_ingest.entities import (
     Collection,
     EntityWrite,
@@ -25,6 +26,7 @@ from lookalike_ingest.entities import (
     VectorField,
 )
 from lookalike_ingest.job import Outcome
+from lookalike_ingest.segments import Segment
 
 _OUTCOMES = {
     outcome_pb2.OUTCOME_CREATED: Outcome.CREATED,
@@ -123,8 +125,8 @@ def _to_entity(collection: str, entity: EntityWrite) -> entity_pb2.Entity:
             name: vector_pb2.Vector.FromString(packed) for name, packed in entity.vectors.items()
         },
     )
-    if entity.index:
-        message.segment.CopyFrom(segment_pb2.Segment(index=entity.index))
+    if entity.segment is not None or entity.index:
+        message.segment.CopyFrom(to_segment(entity.segment or Segment(), entity.index))
     if entity.attributes:
         message.attributes.CopyFrom(ParseDict(dict(entity.attributes), Struct()))
     return message

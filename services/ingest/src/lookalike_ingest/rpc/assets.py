@@ -10,7 +10,7 @@ from lookalike_common.context import current_context
 from lookalike_common.errors import InvalidArgumentError
 from lookalike_common.ids import parse_name
 from lookalike_ingest.assets import Assets
-from lookalike_ingest.convert import to_asset, to_upload
+from lookalike_ingest.convert.assets import to_asset, to_upload
 
 SERVICE = "lookalike.asset.v1.AssetService"
 

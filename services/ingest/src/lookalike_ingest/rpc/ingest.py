@@ -8,7 +8,8 @@ from lookalike_common.context import current_context
 from lookalike_common.ids import parse_name
 from lookalike_common.paging import decode_page_token, encode_page_token
 from lookalike_common.status import to_status
-from lookalike_ingest.convert import from_job, from_states, to_failure, to_job
+from lookalike_ingest.convert.jobs import to_failure, to_job
+from lookalike_ingest.convert.requests import from_job, from_states
 from lookalike_ingest.job import Job
 from lookalike_ingest.jobs import Jobs
 from lookalike_ingest.progress import ProgressMeter

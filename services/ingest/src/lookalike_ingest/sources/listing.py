@@ -6,7 +6,6 @@ so that nothing is left out without a word.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias
@@ -34,7 +33,7 @@ MAX_KEY_BYTES = 1024
 MAX_URI_LENGTH = 2048
 _ASSETS = "assets/"
 _APPLE_DOUBLE = "._"
-OpenAsset: TypeAlias = Callable[[str, str], AbstractContextManager[BinaryIO]]
+OpenAsset: TypeAlias = Callable[[str, str], BinaryIO]
 """Opens an asset by tenant and SHA-256."""
 
 

@@ -7,7 +7,6 @@ what lies behind a name may change between listing and reading.
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
@@ -48,7 +47,7 @@ class Roots:
         real = os.path.realpath(path)
         return any(_is_below(real, folder) for folder in self._folders)
 
-    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, path: str) -> BinaryIO:
         """Open a file that was resolved when its source was listed.
 
         Raises LocationNotAllowedError, or SourceChangedError when it is gone or is no file now.

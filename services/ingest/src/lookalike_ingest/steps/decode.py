@@ -1,40 +1,60 @@
-"""Step 3: what the bytes are, whether the collection takes them, and whether they can be read.
+"""Step 3: what an item is, whether the collection takes it, and how it is to be split.
 
-A still image is handed on as it is: its header is checked here, and the encoder decodes it. Kinds
-that the collection does not take are skipped, unless the caller or the file's name promised one.
+Kinds that the collection does not take are skipped, unless the caller or the file's name promised
+one. The bytes themselves are decoded when they are split, or by the encoder.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lookalike_common.errors import (
-    InvalidContentError,
     LookalikeError,
     UnsupportedMediaError,
     WrongModalityError,
 )
 from lookalike_ingest.asset_store import asset_name
-from lookalike_ingest.encoding import Content
-from lookalike_ingest.media_types import Modality, claimed_modality, detect_media
-from lookalike_ingest.steps.fetch import FetchOutput
+from lookalike_ingest.media_types import (
+    PREFIX_BYTES,
+    Modality,
+    claimed_modality,
+    detect_media,
+)
+from lookalike_ingest.original import Blob, Original, check_size, load
+from lookalike_ingest.steps.split import Kind, MakeSplitter, SplitContext, Splitter
 from lookalike_ingest.steps.step import ItemSkippedError, StepError
-from lookalike_media import ImageLimits, probe_image
+
+_MADE_OF: Mapping[Modality, frozenset[Modality]] = {
+    Modality.VIDEO: frozenset({Modality.IMAGE, Modality.AUDIO})
+}
+"""What is never encoded as such, but split into what is."""
+_STREAMED = frozenset({Modality.VIDEO, Modality.AUDIO})
+"""What may be larger than memory, as it is decoded piece by piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """How large items may be."""
+
+    memory_bytes: int
+    """What is read as a whole; larger files are streamed, if their kind can be."""
+    stream_bytes: int
+    """Of what is streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeInput:
-    """Bytes, and what the collection can use."""
+    """Bytes that were found, and what the collection can use."""
 
-    fetched: FetchOutput
-    modalities: frozenset[Modality]
+    blob: Blob
+    context: SplitContext
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeOutput:
-    """Content that is ready to be split."""
+    """Bytes that were read and hashed, and who splits them."""
 
-    content: Content
-    text: str = ""
-    """What keyword search reads."""
+    original: Original
+    splitter: Splitter
 
 
 class DecodeError(StepError):
@@ -44,47 +64,48 @@ class DecodeError(StepError):
 
 
 class DecodeStep:
-    """Checks bytes. Blocks: call it in a thread."""
+    """Recognises and reads. Blocks: call it in a thread."""
 
-    def __init__(self, limits: ImageLimits) -> None:
+    def __init__(self, makers: Mapping[Modality, MakeSplitter], limits: DecodeLimits) -> None:
+        self._makers = makers
         self._limits = limits
 
     def run(self, item: DecodeInput) -> DecodeOutput:
-        """Return content. Raises DecodeError, or ItemSkippedError for what is left out."""
+        """Return the item and its splitter.
+
+        Raises DecodeError, ItemSkippedError for what is left out, or OSError while reading.
+        """
         try:
-            return self._decode(item.fetched, item.modalities)
+            return self._decode(item.blob, item.context)
         except LookalikeError as error:
-            asset = asset_name(item.fetched.sha256) if item.fetched.stored else ""
+            asset = asset_name(item.blob.sha256) if item.blob.stored else ""
             raise DecodeError(error, asset=asset) from error
 
-    def _decode(self, fetched: FetchOutput, modalities: frozenset[Modality]) -> DecodeOutput:
-        detected = detect_media(fetched.data)
-        modality = fetched.given_as or detected.modality or claimed_modality(fetched.name)
-        if modality not in modalities:
-            _leave_out(fetched, modality, modalities)
-        match modality:
-            case Modality.IMAGE:
-                probe_image(fetched.data, self._limits)
-                return DecodeOutput(Content(modality, fetched.data, detected.name))
-            case Modality.TEXT | Modality.MOLECULE | Modality.SEQUENCE if fetched.given_as:
-                text = _text_of(fetched.data)
-                return DecodeOutput(Content(modality, fetched.data), text)
-            case _:
-                raise ItemSkippedError
+    def _decode(self, blob: Blob, context: SplitContext) -> DecodeOutput:
+        detected = detect_media(blob.file.read(PREFIX_BYTES))
+        blob.file.seek(0)
+        modality = blob.given_as or detected.modality or claimed_modality(blob.name)
+        make = self._makers.get(modality) if modality else None
+        if modality is None or make is None or not _takes(context.taken, modality):
+            _leave_out(blob, modality, context.taken)
+            raise ItemSkippedError
+        most = self._limits.memory_bytes
+        if modality in _STREAMED:
+            most = self._limits.stream_bytes
+        check_size(blob.size, most)
+        kind = Kind(modality, detected, blob.name, blob.size)
+        original = load(blob, detected, memory_bytes=self._limits.memory_bytes, max_bytes=most)
+        return DecodeOutput(original, make(context, kind))
 
 
-def _leave_out(fetched: FetchOutput, modality: Modality | None, taken: frozenset[Modality]) -> None:
-    """Skip what was found; refuse what was given by name."""
+def _takes(taken: frozenset[Modality], modality: Modality) -> bool:
+    return bool(taken & _MADE_OF.get(modality, frozenset({modality})))
+
+
+def _leave_out(blob: Blob, modality: Modality | None, taken: frozenset[Modality]) -> None:
+    """Refuse what was given by name; all else may be skipped."""
     takes = ", ".join(sorted(taken)) or "nothing"
-    if fetched.given_as is not None:
+    if blob.given_as is not None:
         raise WrongModalityError(f"the collection takes {takes}, not {modality}")
-    if fetched.stored:
+    if blob.stored:
         raise UnsupportedMediaError(f"these bytes are no {takes} that can be read here")
-    raise ItemSkippedError
-
-
-def _text_of(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidContentError("the text is not valid UTF-8") from error

@@ -1,20 +1,20 @@
-"""Step 4: the parts of an item that become entities. Today the whole item is its only part."""
+"""Step 4: the parts of an item that become entities; how each kind is split is in `splitters`.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+A splitter reads its item's bytes and yields parts one after the other, so that an hour of video is
+never held at once. The part with the index 0 is the item's commit record.
+"""
 
-from lookalike_common.ids import WHOLE
-from lookalike_ingest.encoding import Content
-from lookalike_ingest.steps.decode import DecodeOutput
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from lookalike_ingest.encoding import Content, EncoderFacts, PackedVector
+from lookalike_ingest.entities import Collection
+from lookalike_ingest.job import Attributes, SplitterOptions
+from lookalike_ingest.media_types import MediaType, Modality
+from lookalike_ingest.original import Original
+from lookalike_ingest.segments import Segment
 from lookalike_ingest.steps.step import StepError
-
-
-@dataclass(frozen=True, slots=True)
-class SplitInput:
-    """Checked content."""
-
-    decoded: DecodeOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +22,22 @@ class Part:
     """What becomes one entity."""
 
     index: int
-    content: Content
+    """Its place among the parts of its item, from 0."""
+    content: Content | None
+    """What is encoded; None where all vectors are given."""
     text: str = ""
+    """What keyword search reads."""
+    segment: Segment | None = None
+    """Which part of the item; None: the whole."""
+    attributes: Attributes = field(default_factory=dict)
+    """What was found in the bytes; the caller's own attributes win."""
+    vectors: Mapping[str, PackedVector] = field(default_factory=dict)
+    """Given vectors, by vector field."""
 
-
-@dataclass(frozen=True, slots=True)
-class SplitOutput:
-    """The parts of one item; there is always one with the index 0."""
-
-    parts: Sequence[Part]
+    @property
+    def size(self) -> int:
+        """Bytes that it holds in memory."""
+        return len(self.content.data) if self.content else 0
 
 
 class SplitError(StepError):
@@ -40,29 +47,50 @@ class SplitError(StepError):
 
 
 class Splitter(Protocol):
-    """One way to split."""
+    """One way to split one kind of item."""
 
     name: str
     """A part of entity ids: it never changes."""
+    heavy: bool
+    """Whether it does more than look at bytes in memory: decode, or ask other services."""
 
     @property
     def identity(self) -> str:
         """Name, version and options: another identity makes other entities of the same bytes."""
 
-    def run(self, item: SplitInput) -> SplitOutput:
-        """Return the parts of an item. Raises SplitError."""
+    def split(self, original: Original) -> Iterator[Part]:
+        """Yield the parts of an item, at least one; blocks.
+
+        Raises errors of `lookalike_common.errors` for content that cannot be read, SplitError for
+        what goes wrong at a place in it.
+        """
 
 
-class WholeSplitter:
-    """Leaves items whole."""
+@dataclass(frozen=True, slots=True)
+class SplitContext:
+    """What a job's splitters can depend on."""
 
-    name = WHOLE
+    collection: Collection
+    encoders: Mapping[str, EncoderFacts]
+    """Of the collection's vector fields, by encoder name."""
+    options: SplitterOptions
+    keep_location: bool
 
     @property
-    def identity(self) -> str:
-        """The first version, without options."""
-        return f"{WHOLE}@1"
+    def taken(self) -> frozenset[Modality]:
+        """What the collection's encoders take."""
+        return frozenset(each for facts in self.encoders.values() for each in facts.modalities)
 
-    def run(self, item: SplitInput) -> SplitOutput:
-        """Return the item as its only part."""
-        return SplitOutput([Part(0, item.decoded.content, item.decoded.text)])
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an item turned out to be."""
+
+    modality: Modality
+    media_type: MediaType
+    name: str
+    size: int
+
+
+MakeSplitter: TypeAlias = Callable[[SplitContext, Kind], Splitter]
+"""Makes the splitter of an item of one modality."""

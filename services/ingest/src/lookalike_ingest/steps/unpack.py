@@ -4,17 +4,17 @@ Archives are never extracted: a member is read from its place in the archive, in
 what the archive's directory declared and the limits allowed.
 """
 
+import io
 import os
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from lookalike_common.errors import LookalikeError, SourceChangedError
 from lookalike_ingest.asset_store import AssetStore
+from lookalike_ingest.original import Blob
 from lookalike_ingest.places import AssetPlace, FilePlace, MemberPlace
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.sources.zip_member import read_member
-from lookalike_ingest.steps.fetch import FetchOutput, fetched
 from lookalike_ingest.steps.step import StepError
 
 
@@ -39,19 +39,18 @@ class UnpackStep:
         self._roots = roots
         self._assets = assets
 
-    def run(self, item: UnpackInput) -> FetchOutput:
+    def run(self, item: UnpackInput) -> Blob:
         """Return a member's bytes. Raises UnpackError."""
         try:
             with self.open_archive(item.tenant, item.place.archive) as file:
                 if os.fstat(file.fileno()).st_size != item.place.archive_size:
                     raise SourceChangedError("the archive changed since it was listed")
-                return fetched(read_member(file, item.place), item.place.name)
+                data = read_member(file, item.place)
         except (LookalikeError, OSError) as error:
             raise UnpackError(error) from error
+        return Blob(io.BytesIO(data), item.place.name, len(data))
 
-    def open_archive(
-        self, tenant: str, place: FilePlace | AssetPlace
-    ) -> AbstractContextManager[BinaryIO]:
+    def open_archive(self, tenant: str, place: FilePlace | AssetPlace) -> BinaryIO:
         """Open an archive, wherever it is."""
         if isinstance(place, FilePlace):
             return self._roots.open(place.path)

@@ -1,0 +1,16 @@
+"""What became of a batch of items."""
+
+from dataclasses import dataclass, field
+
+from lookalike_ingest.job import ItemResult
+from lookalike_ingest.stopwatch import Stopwatch
+
+
+@dataclass(slots=True)
+class BatchReport:
+    """What became of a batch."""
+
+    results: list[ItemResult] = field(default_factory=list)
+    removed: int = 0
+    """Stale entities removed."""
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)

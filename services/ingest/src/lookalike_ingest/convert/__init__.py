@@ -1,0 +1,1 @@
+"""Messages of the API into the domain's objects, and back; pure."""

@@ -1,0 +1,92 @@
+"""What a caller asks for, into the domain's objects; pure."""
+
+from collections.abc import Sequence
+
+from lookalike.ingest.v1 import job_pb2
+from lookalike.type.v1 import content_pb2
+from lookalike_common.errors import InvalidArgumentError, UnimplementedError
+from lookalike_ingest.convert.splitters import from_splitter
+from lookalike_ingest.convert.values import from_struct
+from lookalike_ingest.job import FilesSource, JobOptions, JobState
+from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem
+from lookalike_ingest.places import AssetPlace
+
+_ASSETS = "assets/"
+
+
+def from_job(job: job_pb2.Job) -> JobRequest:
+    """Return what a CreateJob request asks for.
+
+    Raises UnimplementedError naming the field that this release cannot serve yet.
+    """
+    _refuse_unimplemented(job)
+    source = _from_items(job.items) if job.WhichOneof("source") == "items" else _from_files(job)
+    return JobRequest(
+        collection=job.collection,
+        source=source,
+        options=JobOptions(
+            stop_on_error=job.options.on_error == job_pb2.Options.ON_ERROR_STOP,
+            dry_run=job.options.dry_run,
+            discard_assets=job.options.discard_assets,
+        ),
+        splitter=from_splitter(job.splitter),
+        attributes=from_struct(job.attributes, "job.attributes"),
+        labels=dict(job.labels),
+        request_id=job.request_id,
+    )
+
+
+def from_states(states: Sequence[job_pb2.Job.State.ValueType]) -> Sequence[JobState]:
+    """Return the states a listing asks for."""
+    if job_pb2.Job.STATE_UNSPECIFIED in states:
+        raise InvalidArgumentError("name states, or leave the list empty", field="states")
+    return [JobState(job_pb2.Job.State.Name(each).removeprefix("STATE_")) for each in states]
+
+
+def _refuse_unimplemented(job: job_pb2.Job) -> None:
+    if job.WhichOneof("source") == "table":
+        raise UnimplementedError("tables are not read yet", field="job.table")
+    if job.WhichOneof("source") == "from_collection":
+        raise UnimplementedError("collections are not read yet", field="job.from_collection")
+    for option in ("sync", "watch_interval", "max_items_per_second", "keep_location"):
+        if option in {each.name for each, _ in job.options.ListFields()}:
+            raise UnimplementedError("this is not done yet", field=f"job.options.{option}")
+    for kind, options in job.splitter.ListFields():
+        for option, _ in options.ListFields():
+            raise UnimplementedError(
+                "items are only ingested whole yet",
+                field=f"job.splitter.{kind.name}.{option.name}",
+            )
+
+
+def _from_files(job: job_pb2.Job) -> FilesSource:
+    return FilesSource(list(job.files.uris), list(job.files.include), list(job.files.exclude))
+
+
+def _from_items(source: job_pb2.ItemsSource) -> Sequence[RequestedItem]:
+    return [_from_item(item, f"job.items.items[{n}]") for n, item in enumerate(source.items)]
+
+
+def _from_item(item: job_pb2.SourceItem, field: str) -> RequestedItem:
+    return RequestedItem(
+        content=_from_content(item.content, f"{field}.content"),
+        key=item.item,
+        source_uri=item.source_uri,
+        attributes=from_struct(item.attributes, f"{field}.attributes"),
+    )
+
+
+def _from_content(content: content_pb2.Content, field: str) -> GivenBytes | AssetPlace:
+    match content.WhichOneof("data"):
+        case "asset":
+            return AssetPlace(content.asset.removeprefix(_ASSETS))
+        case "image":
+            return GivenBytes(content.image, "image")
+        case "text":
+            return GivenBytes(content.text.encode(), "text")
+        case "smiles":
+            return GivenBytes(content.smiles.encode(), "smiles")
+        case "sequence":
+            return GivenBytes(content.sequence.encode(), "sequence")
+        case kind:
+            raise UnimplementedError("this is not ingested yet", field=f"{field}.{kind}")

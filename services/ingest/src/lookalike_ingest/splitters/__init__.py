@@ -1,0 +1,1 @@
+"""How each kind of item becomes parts, one file each."""
