@@ -1,0 +1,1 @@
+"""Tasks that behave badly, for tests of the processes that run them."""
