@@ -15,8 +15,9 @@ from tools.fetch_grpcurl import grpcurl as fetch_grpcurl
 def running_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     assert MODELS.is_dir(), "the models are not installed: run `make models`"
     home = tmp_path_factory.mktemp("suite")
-    samples = photos.samples(home / "photos")
-    with suite.running(home / "data", samples.folder, MODELS) as running:
+    root = home / "files"
+    samples = photos.samples(root / "photos")
+    with suite.running(home / "data", root, MODELS) as running:
         yield Suite(running.ports, running.pid, samples)
 
 

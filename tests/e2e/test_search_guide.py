@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from lookalike_client.suite.ports import Ports
 from lookalike_search.filters import check, parse
 from lookalike_search.model import AttributeType
-from tests.support.suite import Ended, Suite, run
-from tools.fetch_grpcurl import grpcurl
+from tests.support.guide import Guide
+from tests.support.suite import Ended, Suite
 
-GUIDE = Path(__file__).parents[2] / "docs" / "search.md"
-_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = _BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
+GUIDE = Guide(Path(__file__).parents[2] / "docs" / "search.md")
 
 
 @pytest.fixture(scope="module")
 def ended(running_suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> list[Ended]:
     """How each block ended, in their order, in a folder of their own."""
     home = tmp_path_factory.mktemp("guide")
-    (home / "bin").mkdir()
-    (home / "bin" / "grpcurl").symlink_to(grpcurl())
-    return [_run(running_suite, home, kind, block) for kind, block in BLOCKS]
-
-
-def _run(suite: Suite, home: Path, kind: str, block: str) -> Ended:
-    addresses = {
-        f"LOOKALIKE_{name.upper()}_ADDRESS": suite.address(name)
-        for name in ("encoder", "search", "ingest", "gateway")
-    }
-    here = f"localhost:{suite.ports.search}"
-    block = block.replace(f"localhost:{Ports().search}", here)
-    block = block.replace("Client()", f'Client(search="{suite.address("search")}")')
-    path = f"{home}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    program = (
-        [sys.executable, "-c", block]
-        if kind == "python"
-        else ["/bin/bash", "-euo", "pipefail", "-c", f"cd {home}\n{block}"]
-    )
-    return run(*program, **addresses, PATH=path, COLUMNS="160")
+    return [GUIDE.run(each, running_suite, home) for each in GUIDE.blocks]
 
 
 def test_every_block_does_what_it_says(ended: list[Ended]) -> None:
     assert len(ended) == 10
-    for (_, block), each in zip(BLOCKS, ended, strict=True):
+    for (_, block), each in zip(GUIDE.blocks, ended, strict=True):
         assert each.code == 0, block + each.output + each.complaints
 
 
@@ -77,7 +53,7 @@ def test_answers(ended: list[Ended]) -> None:
 
 
 def test_filters_are_such() -> None:
-    table = GUIDE.read_text(encoding="utf-8").partition("| asking for |")[2].partition("\n\n")[0]
+    table = GUIDE.text.partition("| asking for |")[2].partition("\n\n")[0]
     filters = re.findall(r"`([^`]+)`", table)
     assert len(filters) == 10
     types = {

@@ -18,11 +18,16 @@ PROGRAMS = ("encoder", "search", "ingest", "gateway", "milvus")
 
 @dataclass(frozen=True)
 class Suite:
-    """A running suite, and the folder that it may read."""
+    """A running suite, and photos in the folder that it may read."""
 
     ports: Ports
     supervisor: int
     photos: photos.PhotoSet
+
+    @property
+    def root(self) -> Path:
+        """The folder that ingest may read; the photos lie in it."""
+        return self.photos.folder.parent
 
     def address(self, service: str) -> str:
         return f"{HOST}:{getattr(self.ports, service)}"

@@ -12,6 +12,9 @@ from lookalike_client.cli.session import console, printable, state_word
 from lookalike_client.client import Client
 
 _FAILURES_SHOWN = 10
+_BUSY = 0.05
+"""Threads that a step keeps busy on average, from which on it is shown."""
+_MINUTE, _HOUR = 60, 3600
 
 _EXITS = {
     job_pb2.Job.STATE_SUCCEEDED: ExitCode.DONE,
@@ -89,11 +92,37 @@ def _show(progress: Progress, bar: TaskID, job: job_pb2.Job) -> None:
         completed=done.created + done.updated + done.unchanged + done.skipped + done.failed,
         of="?" if total is None else f"{total:,}",
         rate=_rate(job.progress),
-        state=job.state_reason or counts(job),
+        state=standing(job),
     )
 
 
+def standing(job: job_pb2.Job) -> str:
+    """What a running job is about: why it waits, or its counts and what holds it up."""
+    if job.state == job_pb2.Job.STATE_PAUSED:
+        return f"paused: {counts(job)}"
+    if job.state_reason:
+        return printable(job.state_reason)
+    if not job.progress.bottleneck:
+        return counts(job)
+    return f"{counts(job)}; {load(job.progress)}"
+
+
+def load(progress: job_pb2.Progress) -> str:
+    """How busy the steps are, busiest first, with the one that holds up the others marked."""
+    busy = sorted(progress.step_load.items(), key=lambda step: -step[1])
+    steps = [f"{name} {threads:.1f}" for name, threads in busy if threads >= _BUSY]
+    return " ".join([f"[{progress.bottleneck}]", *steps])
+
+
 def _rate(progress: job_pb2.Progress) -> str:
-    rate = f"{progress.items_per_second:.1f}/s" if progress.items_per_second else ""
-    eta = f"{progress.eta.seconds} s to go" if progress.HasField("eta") else ""
+    rate = f"{progress.items_per_second:,.1f}/s" if progress.items_per_second else ""
+    eta = f"{_span(progress.eta.seconds)} to go" if progress.HasField("eta") else ""
     return ", ".join(part for part in (rate, eta) if part)
+
+
+def _span(seconds: int) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE} min"
+    return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"

@@ -1,123 +1,137 @@
-"""`lookalike ingest`: puts a file or a folder into a collection, showing how it goes."""
-
-import os
-import tempfile
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated
+"""`lookalike ingest`: puts things of any kind into a collection, showing how it goes."""
 
 import typer
 
 from lookalike.ingest.v1 import job_pb2
-from lookalike.type.v1 import content_pb2
-from lookalike_client._names import DEFAULT_IMAGE_ENCODER, collection_name
-from lookalike_client.cli.exits import CommandError, ExitCode
+from lookalike_client._jobs import with_source
+from lookalike_client._names import collection_name, encoder_name
+from lookalike_client.cli import ingest_options as given
+from lookalike_client.cli.exits import ExitCode
 from lookalike_client.cli.following import follow, show_end
 from lookalike_client.cli.session import CollectionOption, complaints, console, session_of
+from lookalike_client.cli.sources import Sources, sources_of
 from lookalike_client.client import Client
 from lookalike_client.errors import AlreadyExistsError, InvalidRequestError, NotFoundError
-
-_ARCHIVES = (".zip",)
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive: sent only once
 
 
 def ingest(
     context: typer.Context,
     *,
-    path: Annotated[Path, typer.Argument(help="A file, an archive or a folder.", exists=True)],
+    source: given.SourcesArgument = None,
     collection: CollectionOption = "photos",
-    encoder: Annotated[
-        str, typer.Option(help="For a collection that does not exist yet.")
-    ] = DEFAULT_IMAGE_ENCODER,
-    upload: Annotated[
-        bool, typer.Option("--upload", help="Send the bytes even if the service could read them.")
-    ] = False,
-    wait: Annotated[bool, typer.Option(help="Stay until the job ends.")] = True,
+    encoder: given.EncoderOption = "",
+    from_collection: given.FromCollectionOption = "",
+    filter_: given.FilterOption = "",
+    column: given.ColumnOption = None,
+    include: given.IncludeOption = None,
+    exclude: given.ExcludeOption = None,
+    upload: given.UploadOption = False,
+    wait: given.WaitOption = True,
+    dry_run: given.DryRunOption = False,
+    sync: given.SyncOption = False,
+    watch: given.WatchOption = "",
+    max_rate: given.RateOption = 0.0,
+    stop_on_error: given.StopOption = False,
+    attribute: given.AttributeOption = None,
+    label: given.LabelOption = None,
+    request_id: given.RequestIdOption = "",
+    discard_originals: given.DiscardOption = False,
+    keep_location: given.KeepLocationOption = False,
+    detector: given.DetectorOption = "",
+    tile_pixels: given.TileOption = 0,
+    parts_only: given.PartsOnlyOption = False,
+    min_score: given.MinScoreOption = 0.0,
+    max_interval: given.MaxIntervalOption = "",
+    skip_audio: given.SkipAudioOption = False,
+    window: given.WindowOption = "",
+    hop: given.HopOption = "",
+    keep_silence: given.KeepSilenceOption = False,
+    max_tokens: given.MaxTokensOption = 0,
+    overlap_tokens: given.OverlapOption = 0,
+    bases: given.BasesOption = 0,
+    step: given.StepOption = 0,
+    both_strands: given.BothStrandsOption = False,
+    strip_salts: given.StripSaltsOption = False,
+    canonical_items: given.CanonicalOption = False,
 ) -> None:
-    """Put a file or a folder into a collection; create that if it does not exist."""
-    path = path.resolve()
+    """Put files, tables or another collection's items into a collection; create that if need be."""
+    splitter = given.splitter_of(
+        given.pictures_of(detector, tile_pixels, min_score, parts_only=parts_only),
+        video=given.video_of(max_interval, skip_audio=skip_audio),
+        audio=given.audio_of(window, hop, keep_silence=keep_silence),
+        text=job_pb2.TextSplitter(max_tokens=max_tokens, overlap_tokens=overlap_tokens),
+        sequence=job_pb2.SequenceSplitter(window=bases, step=step, both_strands=both_strands),
+        molecule=job_pb2.MoleculeSplitter(strip_salts=strip_salts, canonical_items=canonical_items),
+    )
+    options = given.options_of(
+        watch,
+        max_rate,
+        stop_on_error=stop_on_error,
+        sync=sync,
+        dry_run=dry_run,
+        discard_assets=discard_originals,
+        keep_location=keep_location,
+    )
+    order = job_pb2.Job(
+        collection=collection_name(collection),
+        splitter=splitter,
+        options=options,
+        attributes=given.attributes_of(attribute),
+        labels=given.assignments("--label", label),
+        request_id=request_id,
+    )
+    copied = given.copied_from(from_collection, filter_, source)
+    sources = sources_of(
+        source or (), columns=given.columns_of(column), include=include or (), exclude=exclude or ()
+    )
     with session_of(context).client() as client:
-        ensure_collection(client, collection, encoder)
-        job = start(client, collection, path, upload=upload)
-        if not wait:
-            console.print(job.name)
-            return
-        try:
-            end = follow(client, job)
-        except KeyboardInterrupt:
-            complaints.print(f"the job goes on: lookalike jobs watch {job.name}")
-            raise
-        raise typer.Exit(show_end(client, end))
+        ensure_collection(client, order, encoder or sources.encoder())
+        job = start(client, order, copied or sources, upload=upload)
+        raise typer.Exit(_stay(client, job) if wait else _leave(job))
 
 
-def ensure_collection(client: Client, collection: str, encoder: str) -> None:
+def ensure_collection(client: Client, order: job_pb2.Job, encoder: str) -> None:
     """Create the collection unless it exists."""
     try:
-        client.collection(collection)
+        client.collection(order.collection)
     except NotFoundError:
+        if order.options.dry_run:
+            raise
         try:
-            client.create_collection(collection, encoder=encoder)
+            client.create_collection(order.collection, encoder=encoder)
         except AlreadyExistsError:  # somebody else was faster
             return
-        complaints.print(f"created {collection_name(collection)} for {encoder}")
+        complaints.print(f"created {order.collection} for {encoder_name(encoder)}")
 
 
-def start(client: Client, collection: str, path: Path, *, upload: bool = False) -> job_pb2.Job:
-    """Start a job for a path: read by the service where it may, else sent to it."""
-    if not upload:
+def start(
+    client: Client,
+    order: job_pb2.Job,
+    wanted: Sources | job_pb2.CollectionSource,
+    *,
+    upload: bool = False,
+) -> job_pb2.Job:
+    """Start a job: its files are read by the service where it may, or else sent to it."""
+    if isinstance(wanted, job_pb2.CollectionSource):
+        return client.create_job(with_source(order, wanted))
+    if not (upload and wanted.paths):
         try:
-            return client.ingest_files(collection, [_uri(path)])
+            return client.create_job(with_source(order, wanted.read_there()))
         except InvalidRequestError as error:
-            if error.reason != "LOCATION_NOT_ALLOWED":
+            if error.reason != "LOCATION_NOT_ALLOWED" or not wanted.paths:
                 raise
         complaints.print("the service may not read that path (see `up --root`); sending it")
-    return client.create_job(_uploaded(client, collection, path))
+    return client.create_job(with_source(order, wanted.sent(client)))
 
 
-def _uri(path: Path) -> str:
-    return path.as_uri() + ("/" if path.is_dir() else "")
+def _stay(client: Client, job: job_pb2.Job) -> ExitCode:
+    try:
+        return show_end(client, follow(client, job))
+    except KeyboardInterrupt:
+        complaints.print(f"the job goes on: lookalike jobs watch {job.name}")
+        raise
 
 
-def _uploaded(client: Client, collection: str, path: Path) -> job_pb2.Job:
-    """Send the bytes; return a job that works on them."""
-    job = job_pb2.Job(collection=collection_name(collection))
-    if path.is_file() and not path.stat().st_size:
-        raise CommandError(f"{path} is empty", ExitCode.USAGE)
-    if path.is_dir():
-        with tempfile.TemporaryDirectory() as folder:
-            archive = pack(path, Path(folder) / "files.zip")
-            job.files.uris.append(client.upload(archive))
-    elif path.suffix.lower() in _ARCHIVES:
-        job.files.uris.append(client.upload(path))
-    else:
-        content = content_pb2.Content(asset=client.upload(path))
-        job.items.items.add(content=content, item=_key(Path(path.name)), source_uri=path.as_uri())
-    return job
-
-
-def pack(folder: Path, archive: Path) -> Path:
-    """Write the files below the folder into a zip archive, under their paths in the folder."""
-    members = list(_members(folder))
-    if not members:
-        raise CommandError(f"no files in {folder}", ExitCode.USAGE)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
-        for member in members:
-            info = zipfile.ZipInfo(_key(member.relative_to(folder)), _ZIP_TIME)
-            with member.open("rb") as source, packed.open(info, "w") as target:
-                while block := source.read(1 << 20):
-                    target.write(block)
-    return archive
-
-
-def _key(path: Path) -> str:
-    """The item key of a path, as the service makes it: bytes that are no UTF-8 become escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _members(folder: Path) -> Iterator[Path]:
-    """Regular files below the folder, sorted; hidden ones and links are left out."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not path.is_symlink() and not hidden:
-            yield path
+def _leave(job: job_pb2.Job) -> ExitCode:
+    console.print(job.name)
+    return ExitCode.DONE

@@ -69,11 +69,11 @@ def field_of(text: str) -> collection_pb2.VectorField:
     )
 
 
-def span_of(text: str) -> timedelta:
+def span_of(text: str, option: str = "--ttl") -> timedelta:
     """The time that `90s`, `15m`, `12h` or `30d` is; `0` is none."""
     found = re.fullmatch(r"(\d{1,9})([smhd])", text)
     if text == "0":
         return timedelta(0)
     if found is None:
-        raise CommandError(f"--ttl {text}: write 90s, 15m, 12h or 30d", ExitCode.USAGE)
+        raise CommandError(f"{option} {text}: write 90s, 15m, 12h or 30d", ExitCode.USAGE)
     return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

@@ -1,0 +1,189 @@
+"""What `lookalike ingest` was pointed at: where the bytes lie, and how the service gets them."""
+
+import os
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from lookalike.ingest.v1 import job_pb2
+from lookalike.type.v1 import content_pb2
+from lookalike_client._jobs import Source
+from lookalike_client._names import DEFAULT_IMAGE_ENCODER
+from lookalike_client.cli.exits import CommandError, ExitCode
+from lookalike_client.client import Client
+
+_ARCHIVES = (".zip",)
+_TABLES = (".csv", ".jsonl", ".ndjson", ".parquet")
+_PACKED = (".gz", ".zst")
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive: sent only once
+_MAX_ITEMS = 1000
+_LOOKED_AT = 500
+"""Files that are looked at to choose an encoder."""
+
+_ENCODERS = {
+    "encoders/minilm-l6-v2": ".txt .text .md .rst .html .htm .pdf",
+    "encoders/speech-embedding": ".wav .flac .mp3 .m4a .aac .ogg .oga .opus",
+    "encoders/morgan-2048": ".sdf .smi .smiles",
+    "encoders/dna-kmer6": ".fa .fasta .fna .ffn .fq .fastq",
+    DEFAULT_IMAGE_ENCODER: ".avif .bmp .gif .jpeg .jpg .png .tif .tiff .webp .mp4 .mov .avi .mkv",
+}
+_ENCODER_OF = {
+    suffix: encoder for encoder, suffixes in _ENCODERS.items() for suffix in suffixes.split()
+}
+_ENCODER_OF_COLUMN = {
+    "text": "encoders/minilm-l6-v2",
+    "title": "encoders/minilm-l6-v2",
+    "smiles": "encoders/morgan-2048",
+    "sequence": "encoders/dna-kmer6",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where items are to come from."""
+
+    named: Sequence[Path | str]
+    """Paths on this machine, and what only the service can read."""
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    columns: Mapping[str, str] | None = None
+    """Of a table; None where there is none."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Those on this machine."""
+        return [each for each in self.named if isinstance(each, Path)]
+
+    def read_there(self) -> Source:
+        """The source as the service would read it by itself."""
+        return self._source([_uri(each) for each in self.named])
+
+    def sent(self, client: Client) -> Source:
+        """Send what lies on this machine, unless it was sent before; the source that reads that."""
+        for path in self.paths:
+            if path.is_file() and not path.stat().st_size:
+                raise CommandError(f"{path} is empty", ExitCode.USAGE)
+        if self.columns is None and all(map(_is_single, self.named)):
+            return _items(client, self.paths)
+        return self._source(
+            [_send(client, each) if isinstance(each, Path) else each for each in self.named]
+        )
+
+    def encoder(self) -> str:
+        """The encoder for a new collection, by what most of the source is."""
+        if self.columns:
+            found = [name for key, name in _ENCODER_OF_COLUMN.items() if key in self.columns]
+            return found[0] if found else DEFAULT_IMAGE_ENCODER
+        names = islice((name for each in self.named for name in _names(each)), _LOOKED_AT)
+        kinds = Counter(_ENCODER_OF.get(_suffix(name), "") for name in names)
+        kinds.pop("", None)
+        return kinds.most_common(1)[0][0] if kinds else DEFAULT_IMAGE_ENCODER
+
+    def _source(self, uris: Sequence[str]) -> Source:
+        if self.columns is not None:
+            return job_pb2.TableSource(uri=uris[0], columns=self.columns)
+        return job_pb2.FilesSource(uris=uris, include=self.include, exclude=self.exclude)
+
+
+def sources_of(
+    named: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> Sources:
+    """Tell tables from files, and what lies here from what lies elsewhere."""
+    found = [_located(each) for each in named]
+    is_table = bool(columns) or any(map(_is_table, named))
+    if is_table and (len(named) > 1 or include or exclude):
+        raise CommandError("one table at a time, without --include and --exclude", ExitCode.USAGE)
+    return Sources(found, include, exclude, (columns or {}) if is_table else None)
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    """Write the files below the folder into a zip archive, under their paths in the folder."""
+    members = list(_members(folder))
+    if not members:
+        raise CommandError(f"no files in {folder}", ExitCode.USAGE)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for member in members:
+            info = zipfile.ZipInfo(_key(member.relative_to(folder)), _ZIP_TIME)
+            info.file_size = member.stat().st_size  # lets zipfile prepare for large members
+            with member.open("rb") as source, packed.open(info, "w") as target:
+                while block := source.read(1 << 20):
+                    target.write(block)
+    return archive
+
+
+def _located(name: str) -> Path | str:
+    if "://" in name or name.startswith("assets/"):
+        return name
+    path = Path(name).resolve()
+    if not path.exists():
+        raise CommandError(f"no such file or folder: {name}", ExitCode.USAGE)
+    return path
+
+
+def _uri(place: Path | str) -> str:
+    if isinstance(place, str):
+        return place
+    return place.as_uri() + ("/" if place.is_dir() else "")
+
+
+def _is_table(name: str) -> bool:
+    return not name.endswith("/") and _suffix(name) in _TABLES
+
+
+def _suffix(name: str) -> str:
+    """The ending that says what a file is, in lower case, without that of its compression."""
+    path = PurePosixPath(name.partition("?")[0].lower())
+    return PurePosixPath(path.stem).suffix if path.suffix in _PACKED else path.suffix
+
+
+def _names(place: Path | str) -> Iterator[str]:
+    """Names of files at a place, as far as they can be seen from here."""
+    if isinstance(place, Path) and place.is_dir():
+        yield from map(str, _members(place))
+    else:
+        yield str(place)
+
+
+def _is_single(place: Path | str) -> bool:
+    """Whether it is one item that lies here."""
+    return isinstance(place, Path) and place.is_file() and place.suffix.lower() not in _ARCHIVES
+
+
+def _items(client: Client, paths: Sequence[Path]) -> job_pb2.ItemsSource:
+    """Send files as items of the request, each under its name."""
+    if len(paths) > _MAX_ITEMS:
+        raise CommandError(f"at most {_MAX_ITEMS:,} files at once; name a folder", ExitCode.USAGE)
+    source = job_pb2.ItemsSource()
+    for path in paths:
+        content = content_pb2.Content(asset=client.upload(path))
+        source.items.add(content=content, item=_key(Path(path.name)), source_uri=path.as_uri())
+    return source
+
+
+def _send(client: Client, path: Path) -> str:
+    """Send a file, or a folder as an archive; `assets/{asset}`."""
+    if path.is_file():
+        return client.upload(path)
+    with tempfile.TemporaryDirectory() as folder:
+        return client.upload(pack(path, Path(folder) / "files.zip"))
+
+
+def _key(path: Path) -> str:
+    """The item key of a path, as the service makes it: bytes that are no UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _members(folder: Path) -> Iterator[Path]:
+    """Regular files below the folder, sorted; hidden ones and links are left out."""
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not path.is_symlink() and not hidden:
+            yield path
