@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -149,6 +149,13 @@ async def test_what_a_longer_document_left_goes_with_the_next_job(
     assert (await search.get(f"{name}/entities/{ids[0]}")).generation == done.generation
 
 
+async def nothing(*_said: str) -> None:
+    """Tell nobody."""
+
+
+PATIENCE = Patience(Backoff(), on_wait=nothing, on_resume=nothing)
+
+
 class KilledError(Exception):
     """The process ends here."""
 
@@ -206,15 +213,11 @@ async def write(
 ) -> None:
     """Write two documents of so many parts."""
 
-    async def nothing(*_said: str) -> None:
-        pass
-
-    patience = Patience(Backoff(), on_wait=nothing, on_resume=nothing)
     items = [
         ItemParts(number, parts(item, count, generation), replaces)
         for number, item in enumerate(("a", "b"))
     ]
-    writing = WriteStep(store).begin(WriteTarget(collection, generation), patience)
+    writing = WriteStep(store).begin(WriteTarget(collection, generation), PATIENCE)
     results = await writing.write(items)
     assert not any(isinstance(each, LookalikeError) for each in results.values())
 
@@ -255,3 +258,33 @@ async def test_a_document_that_shrank_leaves_nothing_when_its_writer_is_killed(
     assert Counter(each.item for each in found) == {"a": count, "b": count}
     assert {each.generation for each in found} == {generation}
     assert {each.content_hash for each in found} == {f"{generation:064x}"}
+
+
+async def test_a_document_that_fails_in_its_middle_leaves_nothing(
+    search: SearchClient, search_server: GrpcServer
+) -> None:
+    name = await search.create()
+    async with open_channel(loopback(search_server.port)) as channel:
+        store = SearchAdapter(channel)
+        await write(store, name, 10, count=5, replaces=False)
+        writing = WriteStep(store).begin(WriteTarget(name, 20), PATIENCE)
+        replaced, fresh = parts("a", 3, 20), parts("c", 3, 20)
+        begun = [
+            ItemParts(0, replaced[:2], replaces=True, ended=False),
+            ItemParts(1, fresh[:2], ended=False),
+        ]
+        assert await writing.write(begun) == {}
+        found = await store.find_stored(name, [replaced[0].id, fresh[0].id, fresh[1].id])
+        assert found[replaced[0].id].content_hash not in {f"{10:064x}", f"{20:064x}"}, "revoked"
+        assert fresh[0].id not in found, "the commit record comes last"
+        assert fresh[1].id in found
+
+        broken = replace(fresh[2], vectors={"vector": dense(1, 2).SerializeToString()})
+        results = await writing.write([ItemParts(1, [broken])])
+        assert isinstance(results[1], LookalikeError)
+        await writing.abandon([0])
+    found_items = [
+        (await search.get(f"{name}/entities/{each}", output_fields=STORED)).item
+        for each in await search.listed(name)
+    ]
+    assert Counter(found_items) == {"b": 5}

@@ -6,9 +6,10 @@ is ahead stops until the encoder has caught up.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeAlias
@@ -78,8 +79,9 @@ class PartStream:
         sizes = [piece.size for piece in pieces]
         for run in cut(sizes, self._limits.parts, self._limits.bytes):
             yield Chunk(list(pieces[run]))
-        async for chunk in self._split_heavy(heavy, len(light)):
-            yield chunk
+        async with aclosing(self._split_heavy(heavy, len(light))) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _split_light(self, splits: Sequence[Split]) -> Sequence[Piece]:
         def run(first: int) -> Sequence[Piece]:
@@ -120,8 +122,7 @@ class PartStream:
             await feeding
         finally:
             feeding.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(feeding, return_exceptions=True)
+            await asyncio.gather(feeding, return_exceptions=True)
 
     async def _feed(self, index: int, split: Split, waiting: "_Waiting") -> None:
         """Split one item; its iterator is closed in a thread, wherever this ends."""
@@ -145,9 +146,21 @@ class _Puller:
         self._split = split
         self._limits = limits
         self._parts: Iterator[Part] | None = None
+        self._busy = threading.Lock()
 
     def pull(self) -> Piece:
         """Return the next parts, a quarter of a chunk at most."""
+        with self._busy:
+            return self._pull()
+
+    def close(self) -> None:
+        """Let go of what the splitter holds, once no thread pulls any more."""
+        with self._busy:
+            close = getattr(self._parts, "close", None)
+            if close is not None:
+                close()
+
+    def _pull(self) -> Piece:
         parts: list[Part] = []
         size = 0
         try:
@@ -161,12 +174,6 @@ class _Puller:
         except StepError as error:
             return Piece(self._index, parts, ended=True, failure=error)
         return Piece(self._index, parts, ended=True)
-
-    def close(self) -> None:
-        """Let go of what the splitter holds."""
-        close = getattr(self._parts, "close", None)
-        if close is not None:
-            close()
 
 
 class _Waiting:
