@@ -20,6 +20,7 @@ from lookalike_ingest.places import (
     FilePlace,
     MemberPlace,
     Place,
+    SlicePlace,
     SpoolPlace,
     place_from_text,
     place_to_text,
@@ -32,19 +33,31 @@ SIMPLE: st.SearchStrategy[FilePlace | AssetPlace] = st.builds(FilePlace, PATHS) 
     AssetPlace, st.text(max_size=10)
 )
 NUMBERS = st.integers(0, 2**40)
+MEMBERS = st.builds(
+    MemberPlace,
+    SIMPLE,
+    NUMBERS,
+    st.text(max_size=40),
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+)
 PLACES: st.SearchStrategy[Place] = (
     SIMPLE
     | st.builds(SpoolPlace, NUMBERS, NUMBERS, st.sampled_from(["image", "text"]))
+    | MEMBERS
     | st.builds(
-        MemberPlace,
-        SIMPLE,
+        SlicePlace,
+        SIMPLE | MEMBERS,
+        st.sampled_from(["", "gzip", "zstd"]),
+        NUMBERS,
         NUMBERS,
         st.text(max_size=40),
+        st.text(max_size=10),
         NUMBERS,
-        NUMBERS,
-        NUMBERS,
-        NUMBERS,
-        NUMBERS,
+        st.text(max_size=10),
     )
 )
 

@@ -19,6 +19,7 @@ from lookalike_ingest.adapters.search_client import SearchClient
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
 from lookalike_ingest.adapters.sql_tables import METADATA
+from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.assets import Assets
 from lookalike_ingest.batching import BatchLimits
@@ -43,7 +44,9 @@ from lookalike_ingest.rpc.ingest import SERVICE as INGEST_SERVICE
 from lookalike_ingest.rpc.ingest import IngestServicer
 from lookalike_ingest.settings import IngestSettings
 from lookalike_ingest.shard import SHARD, ShardWorker
+from lookalike_ingest.sources.containers import ContainerLimits, Containers
 from lookalike_ingest.sources.listing import Lister
+from lookalike_ingest.sources.local_cache import LocalCache
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.sources.zip_directory import ArchiveLimits
 from lookalike_ingest.splitters.image import ImageSplitters
@@ -81,9 +84,10 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             polling_interval=settings.jobs.polling_interval,
         )
         scope = JobScope(store, feed, spool, meter, _backoff(settings))
+        containers = _open_containers(settings, roots, assets, stack)
         pipeline = _pipeline(
             settings,
-            roots=roots,
+            containers=containers,
             assets=assets,
             spool=spool,
             encoder=encoder,
@@ -154,10 +158,21 @@ async def _open_assets(settings: IngestSettings, stack: AsyncExitStack) -> Folde
     return assets
 
 
+def _open_containers(
+    settings: IngestSettings, roots: Roots, assets: AssetStore, stack: AsyncExitStack
+) -> Containers:
+    cache = LocalCache(settings.data_dir / "cache", int(settings.archives.cache_bytes))
+    stack.callback(cache.close)
+    limits = ContainerLimits(_archive_limits(settings))
+    containers = Containers(roots, assets.open, unzstd, cache=cache, limits=limits)
+    stack.callback(containers.close)
+    return containers
+
+
 def _pipeline(
     settings: IngestSettings,
     *,
-    roots: Roots,
+    containers: Containers,
     assets: AssetStore,
     spool: Spool,
     encoder: Encoder,
@@ -166,8 +181,8 @@ def _pipeline(
 ) -> Pipeline:
     max_bytes = int(settings.media.max_file_bytes)
     preparation = Preparation(
-        FetchStep(roots, assets, spool),
-        UnpackStep(roots, assets),
+        FetchStep(containers, spool),
+        UnpackStep(containers),
         DecodeStep(_splitters(settings), DecodeLimits(max_bytes, max_bytes)),
     )
     return Pipeline(
@@ -229,6 +244,8 @@ def _server(
             "max_pixels": settings.media.max_pixels,
             "max_archive_members": settings.archives.max_members,
             "max_archive_bytes": int(settings.archives.max_total_bytes),
+            "max_archive_ratio": settings.archives.max_ratio,
+            "max_cache_bytes": int(settings.archives.cache_bytes),
             "max_unfinished_jobs": settings.jobs.max_unfinished,
         },
         registry=registry,

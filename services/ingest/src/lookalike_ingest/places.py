@@ -64,7 +64,35 @@ class MemberPlace:
     kind: Literal["member"] = "member"
 
 
-Place: TypeAlias = FilePlace | AssetPlace | SpoolPlace | MemberPlace
+Compression: TypeAlias = Literal["", "gzip", "zstd"]
+"""How a file is packed as a whole; empty for not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePlace:
+    """A stretch of a container, unpacked: a member of a tar archive, a record, a row."""
+
+    container: Annotated[FilePlace | AssetPlace | MemberPlace, Field(discriminator="kind")]
+    compression: Compression
+    offset: int
+    """In the unpacked bytes."""
+    length: int
+    """Negative: up to the end."""
+    name: str
+    """What a file with these bytes would be called; its suffix may say what they are."""
+    format: str = ""
+    """What the bytes are where they are no file of their own: `csv`, `fasta` and such."""
+    line: int = 0
+    """The line or record in the container, from 1; 0 where there are none."""
+    version: str = ""
+    """Which state of the container was listed, see `Containers.version`; empty for any."""
+    kind: Literal["slice"] = "slice"
+
+
+ContainerPlace: TypeAlias = FilePlace | AssetPlace | MemberPlace
+"""What may hold other items."""
+
+Place: TypeAlias = FilePlace | AssetPlace | SpoolPlace | MemberPlace | SlicePlace
 """Any of them; a new kind of place is one class more here, with a `kind` of its own."""
 
 # A TypeAdapter of an annotated union has no type that mypy could spell.

@@ -12,7 +12,7 @@ from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.content_hash import content_hash
 from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome
 from lookalike_ingest.original import Blob, Original
-from lookalike_ingest.places import MemberPlace
+from lookalike_ingest.places import MemberPlace, SlicePlace
 from lookalike_ingest.steps.decode import DecodeError, DecodeInput, DecodeStep
 from lookalike_ingest.steps.fetch import FetchError, FetchInput, FetchStep
 from lookalike_ingest.steps.split import Part, SplitContext, SplitError, Splitter
@@ -104,7 +104,7 @@ class Preparation:
         )
 
     def _open(self, job: Job, item: Item) -> Blob:
-        if isinstance(item.place, MemberPlace):
+        if isinstance(item.place, MemberPlace | SlicePlace):
             return self._unpack.run(UnpackInput(job.tenant, item.place))
         return self._fetch.run(FetchInput(job.tenant, job.id, item.source_uri, item.place))
 

@@ -80,6 +80,8 @@ class ArchiveSettings(Frozen):
     """Bytes of all members together, unpacked."""
     max_ratio: int = Field(default=200, ge=1)
     """How many times larger than packed a member may be."""
+    cache_bytes: ByteSize = ByteSize(16 << 30)
+    """Disk for what must be unpacked or brought here to be read; what is larger is refused."""
 
 
 class AssetSettings(Frozen):

@@ -8,11 +8,10 @@ from functools import partial
 from typing import BinaryIO
 
 from lookalike_common.errors import LookalikeError
-from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.media_types import Modality
 from lookalike_ingest.original import Blob
 from lookalike_ingest.places import AssetPlace, FilePlace, SpooledContent, SpoolPlace
-from lookalike_ingest.sources.roots import Roots
+from lookalike_ingest.sources.containers import Containers
 from lookalike_ingest.spool import Spool
 from lookalike_ingest.steps.step import StepError
 
@@ -45,22 +44,21 @@ class FetchError(StepError):
 class FetchStep:
     """Opens files, stored assets, and bytes given in the request. Blocks: call it in a thread."""
 
-    def __init__(self, roots: Roots, assets: AssetStore, spool: Spool) -> None:
-        self._roots = roots
-        self._assets = assets
+    def __init__(self, containers: Containers, spool: Spool) -> None:
+        self._containers = containers
         self._spool = spool
 
     def run(self, item: FetchInput) -> Blob:
         """Return an item's bytes, opened. Raises FetchError."""
         try:
             match item.place:
-                case FilePlace(path):
-                    return _opened(
-                        self._roots.open(path), item.name, partial(self._roots.open, path)
+                case FilePlace():
+                    return opened(
+                        partial(self._containers.open, item.tenant, item.place), item.name
                     )
                 case AssetPlace(sha256):
-                    reopen = partial(self._assets.open, item.tenant, sha256)
-                    return _opened(reopen(), item.name, reopen, sha256=sha256)
+                    reopen = partial(self._containers.open, item.tenant, item.place)
+                    return opened(reopen, item.name, sha256)
                 case SpoolPlace(content=content):
                     data = self._spool.read(item.job_id, item.place)
                     return Blob(io.BytesIO(data), item.name, len(data), _SPOOLED[content])
@@ -68,13 +66,9 @@ class FetchStep:
             raise FetchError(error) from error
 
 
-def _opened(
-    file: BinaryIO,
-    name: str,
-    reopen: Callable[[], BinaryIO],
-    *,
-    sha256: str = "",
-) -> Blob:
-    return Blob(
-        file, name, os.fstat(file.fileno()).st_size, None, sha256, bool(sha256), reopen=reopen
-    )
+def opened(reopen: Callable[[], BinaryIO], name: str, sha256: str = "") -> Blob:
+    """Return what `reopen` opens; it is an asset already where its hash is known."""
+    file = reopen()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return Blob(file, name, size, None, sha256, bool(sha256), reopen=reopen)

@@ -1,29 +1,26 @@
-"""Step 2, for members of archives in place of fetching: one member's bytes, and nothing else's.
+"""Step 2, in place of fetching, for what lies in something else: one member's bytes, or one row's.
 
-Archives are never extracted: a member is read from its place in the archive, in memory, bounded by
-what the archive's directory declared and the limits allowed.
+Archives are never extracted: a member is read from its place in the archive, bounded by what was
+declared and the limits allowed.
 """
 
-import io
-import os
 from dataclasses import dataclass
-from typing import BinaryIO
+from functools import partial
 
-from lookalike_common.errors import LookalikeError, SourceChangedError
-from lookalike_ingest.asset_store import AssetStore
+from lookalike_common.errors import LookalikeError
 from lookalike_ingest.original import Blob
-from lookalike_ingest.places import AssetPlace, FilePlace, MemberPlace
-from lookalike_ingest.sources.roots import Roots
-from lookalike_ingest.sources.zip_member import read_member
+from lookalike_ingest.places import MemberPlace, SlicePlace
+from lookalike_ingest.sources.containers import Containers
+from lookalike_ingest.steps.fetch import opened
 from lookalike_ingest.steps.step import StepError
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackInput:
-    """One member of an archive."""
+    """One member of an archive, one record, one row."""
 
     tenant: str
-    place: MemberPlace
+    place: MemberPlace | SlicePlace
 
 
 class UnpackError(StepError):
@@ -33,25 +30,15 @@ class UnpackError(StepError):
 
 
 class UnpackStep:
-    """Reads members of archives. Blocks: call it in a thread."""
+    """Opens members of archives. Blocks: call it in a thread."""
 
-    def __init__(self, roots: Roots, assets: AssetStore) -> None:
-        self._roots = roots
-        self._assets = assets
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
 
     def run(self, item: UnpackInput) -> Blob:
-        """Return a member's bytes. Raises UnpackError."""
+        """Return a member's bytes, opened. Raises UnpackError."""
         try:
-            with self.open_archive(item.tenant, item.place.archive) as file:
-                if os.fstat(file.fileno()).st_size != item.place.archive_size:
-                    raise SourceChangedError("the archive changed since it was listed")
-                data = read_member(file, item.place)
+            reopen = partial(self._containers.open, item.tenant, item.place)
+            return opened(reopen, item.place.name)
         except (LookalikeError, OSError) as error:
             raise UnpackError(error) from error
-        return Blob(io.BytesIO(data), item.place.name, len(data))
-
-    def open_archive(self, tenant: str, place: FilePlace | AssetPlace) -> BinaryIO:
-        """Open an archive, wherever it is."""
-        if isinstance(place, FilePlace):
-            return self._roots.open(place.path)
-        return self._assets.open(tenant, place.sha256)
