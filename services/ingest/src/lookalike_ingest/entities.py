@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.encoding import PackedVector
 from lookalike_ingest.job import Attributes, Outcome
 from lookalike_ingest.segments import Segment
+
+
+class AttributeType(StrEnum):
+    """Types of declared attributes."""
+
+    STRING = "string"
+    INT = "int"
+    DOUBLE = "double"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    STRING_LIST = "string_list"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +30,23 @@ class VectorField:
     name: str
     encoder: str
     fingerprint: str
+    dimensions: int = 0
+    binary: bool = False
+    """Whether a component is one bit."""
+    space: str = ""
+    """Which vectors can be compared with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenField:
+    """One vector field that callers fill."""
+
+    name: str
+    dimensions: int
+    binary: bool = False
+    """Whether a component is one bit."""
+    space: str = ""
+    """Which vectors can be compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +55,11 @@ class Collection:
 
     name: str
     fields: Sequence[VectorField]
+    given: Sequence[GivenField] = ()
+    attributes: Mapping[str, AttributeType] = field(default_factory=dict)
+    """Declared ones."""
+    count: int = field(default=0, compare=False)
+    """Entities in it, as far as they can be counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from lookalike.search.v1 import (
+    collection_pb2,
     collection_service_pb2,
     collection_service_pb2_grpc,
     entity_pb2,
@@ -19,8 +20,10 @@ from lookalike_common.status import error_from_status
 from lookalike_ingest.adapters.grpc_calls import errors_translated
 from lookalike_ingest.convert.segments import to_segment
 from lookalike_ingest.entities import (
+    AttributeType,
     Collection,
     EntityWrite,
+    GivenField,
     StoredEntity,
     Sweep,
     VectorField,
@@ -34,6 +37,15 @@ _OUTCOMES = {
     outcome_pb2.OUTCOME_UNCHANGED: Outcome.UNCHANGED,
 }
 _DEFAULT_FIELD = "vector"
+_ATTRIBUTE_TYPES = {
+    collection_pb2.AttributeField.TYPE_STRING: AttributeType.STRING,
+    collection_pb2.AttributeField.TYPE_INT: AttributeType.INT,
+    collection_pb2.AttributeField.TYPE_DOUBLE: AttributeType.DOUBLE,
+    collection_pb2.AttributeField.TYPE_BOOL: AttributeType.BOOL,
+    collection_pb2.AttributeField.TYPE_TIMESTAMP: AttributeType.TIMESTAMP,
+    collection_pb2.AttributeField.TYPE_STRING_LIST: AttributeType.STRING_LIST,
+    collection_pb2.AttributeField.TYPE_JSON: AttributeType.JSON,
+}
 
 
 class SearchClient:
@@ -49,14 +61,7 @@ class SearchClient:
             reply = await self._collections.GetCollection(
                 collection_service_pb2.GetCollectionRequest(name=name)
             )
-        return Collection(
-            name=name,
-            fields=[
-                VectorField(each.name or _DEFAULT_FIELD, each.encoder, each.encoder_fingerprint)
-                for each in reply.vector_fields
-                if each.encoder
-            ],
-        )
+        return _from_collection(name, reply)
 
     async def find_stored(self, collection: str, ids: Sequence[str]) -> Mapping[str, StoredEntity]:
         """Return those of the entities that exist, by id."""
@@ -106,6 +111,40 @@ class SearchClient:
         with errors_translated():
             reply = await self._entities.DeleteEntities(request)
         return reply.count
+
+
+def _from_collection(name: str, reply: collection_pb2.Collection) -> Collection:
+    return Collection(
+        name=name,
+        fields=[
+            VectorField(
+                each.name or _DEFAULT_FIELD,
+                each.encoder,
+                each.encoder_fingerprint,
+                each.dimensions,
+                each.vector_kind == vector_pb2.VECTOR_KIND_BINARY,
+                each.space,
+            )
+            for each in reply.vector_fields
+            if each.encoder
+        ],
+        given=[
+            GivenField(
+                each.name or _DEFAULT_FIELD,
+                each.dimensions,
+                each.vector_kind == vector_pb2.VECTOR_KIND_BINARY,
+                each.space,
+            )
+            for each in reply.vector_fields
+            if not each.encoder
+        ],
+        attributes={
+            each.name: _ATTRIBUTE_TYPES[each.type]
+            for each in reply.attributes
+            if each.type in _ATTRIBUTE_TYPES
+        },
+        count=reply.entity_count,
+    )
 
 
 def _entity_name(collection: str, identifier: str) -> str:
