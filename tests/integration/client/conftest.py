@@ -258,6 +258,16 @@ class FakeSuite(
         upload = asset_pb2.Upload(name=request.name)
         return self._state(upload, self.uploads[request.name.removeprefix("uploads/")])
 
+    @override
+    def ReadAsset(
+        self, request: asset_service_pb2.ReadAssetRequest, context: grpc.ServicerContext
+    ) -> Iterator[asset_service_pb2.ReadAssetResponse]:
+        data = self.uploads.get(request.name.removeprefix("assets/"))
+        if data is None:
+            refuse(context, grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "no such asset")
+        else:
+            yield asset_service_pb2.ReadAssetResponse(data=data[: request.read_limit or None])
+
     def _state(self, upload: asset_pb2.Upload, kept: bytes) -> asset_pb2.Upload:
         upload.committed_bytes = len(kept)
         sha256 = upload.name.removeprefix("uploads/")

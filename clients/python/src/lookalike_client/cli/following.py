@@ -8,6 +8,7 @@ from rich.table import Table
 
 from lookalike.ingest.v1 import job_pb2
 from lookalike_client.cli.exits import ExitCode
+from lookalike_client.cli.places import place_of
 from lookalike_client.cli.session import console, printable, state_word
 from lookalike_client.client import Client
 
@@ -64,10 +65,12 @@ def counts(job: job_pb2.Job) -> str:
 
 def failures_table(failures: Sequence[job_pb2.JobFailure]) -> Table:
     """Items that failed, and why."""
-    table = Table("item", "step", "why")
-    for failure in failures:
+    places = [place_of(failure) for failure in failures]
+    table = Table("item", *(["where"] if any(places) else []), "step", "why")
+    for failure, place in zip(failures, places, strict=True):
         item = printable(failure.item or failure.source_uri)
-        table.add_row(item, failure.step, printable(failure.error.message))
+        where = [printable(place)] if any(places) else []
+        table.add_row(item, *where, failure.step, printable(failure.error.message))
     return table
 
 

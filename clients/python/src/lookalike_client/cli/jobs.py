@@ -1,4 +1,4 @@
-"""`lookalike jobs`: what is being ingested, what failed; watch and cancel."""
+"""`lookalike jobs`: what is being ingested, what failed; watch, cancel, report."""
 
 from datetime import UTC
 from typing import Annotated
@@ -8,6 +8,7 @@ from rich.table import Table
 
 from lookalike.ingest.v1 import job_pb2
 from lookalike_client.cli.following import counts, failures_table, follow, show_end
+from lookalike_client.cli.report import report
 from lookalike_client.cli.session import (
     Output,
     OutputOption,
@@ -17,7 +18,7 @@ from lookalike_client.cli.session import (
     state_word,
 )
 
-app = typer.Typer(help="Jobs: list, get, watch, cancel, failures.", no_args_is_help=True)
+app = typer.Typer(help="Jobs: list, get, watch, cancel, failures, report.", no_args_is_help=True)
 
 JobArgument = Annotated[str, typer.Argument(help="The job, by its name or id.")]
 
@@ -35,6 +36,7 @@ def list_(
 
 
 @app.command()
+@app.command("show", hidden=True)
 def get(context: typer.Context, job: JobArgument, output: OutputOption = Output.TABLE) -> None:
     """Show one job."""
     with session_of(context).client() as client:
@@ -63,6 +65,9 @@ def failures(context: typer.Context, job: JobArgument, output: OutputOption = Ou
     with session_of(context).client() as client:
         found = list(client.job_failures(job))
     show(found, output, lambda: failures_table(found))
+
+
+app.command("report")(report)
 
 
 def _table(jobs: list[job_pb2.Job]) -> Table:
