@@ -6,6 +6,7 @@ Failures are errors of `lookalike_common.errors` that know their reason: Invalid
 
 from lookalike_media._budget import PixelBudget
 from lookalike_media._decode import decode_image, reduction
+from lookalike_media._exif import Exif, Location, read_exif
 from lookalike_media._header import IMAGE_FORMATS, ImageHeader, ImageLimits, probe_image
 from lookalike_media._image import (
     Box,
@@ -26,9 +27,11 @@ __all__ = [
     "AudioHeader",
     "AudioLimits",
     "Box",
+    "Exif",
     "ImageHeader",
     "ImageLimits",
     "Interpolation",
+    "Location",
     "PixelBudget",
     "PixelFormat",
     "Pixels",
@@ -43,6 +46,7 @@ __all__ = [
     "probe_image",
     "raw_audio",
     "raw_image",
+    "read_exif",
     "reduction",
     "resize_pixels",
 ]
