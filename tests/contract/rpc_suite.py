@@ -246,7 +246,7 @@ class _Preparation:
                 size_bytes=len(asset.LIE), sha256=hashlib.sha256(b"the truth").hexdigest()
             ),
         )
-        world = World(self._root, "", 0, "", upload, lying.name, "", {})
+        world = World(self._root, "", 0, "", "", "", upload, lying.name, "", {})
         job, end = await self._run(ingest.prepared(world))
         other, _ = await self._run(
             ingest.given(items=ingest.items("other", content_pb2.Content(image=b"no picture")))
@@ -256,6 +256,8 @@ class _Preparation:
             job=job,
             job_end=end,
             other_job=other,
+            paused_job=await self._pause("paused"),
+            resumable_job=await self._pause("resumable"),
             upload=upload,
             lying_upload=lying.name,
             fingerprint=await self._fingerprint(),
@@ -271,6 +273,13 @@ class _Preparation:
     async def _run(self, request: ingest_service_pb2.CreateJobRequest) -> tuple[str, int]:
         job: job_pb2.Job = await self._ask("IngestService.CreateJob", request)
         return job.name, (await watched(self._caller, job.name))[-1].offset
+
+    async def _pause(self, name: str) -> str:
+        """Pause a job before the engine's next look at its queues."""
+        request = ingest.given(items=ingest.items(name, content_pb2.Content(image=b"no picture")))
+        job = await self._ask("IngestService.CreateJob", request)
+        pause = ingest_service_pb2.PauseJobRequest(name=job.name)
+        return str((await self._ask("IngestService.PauseJob", pause)).name)
 
     async def _fingerprint(self) -> str:
         request = encoder_service_pb2.GetEncoderRequest(name=encoder.IMAGE)

@@ -197,6 +197,8 @@ REFUSED: Final = [
     ),
 ]
 
+WRONG_STATE: Final = Refuses(Code.FAILED_PRECONDITION, "WRONG_JOB_STATE")
+
 ONE: Final = [
     Row(
         "IngestService.GetJob",
@@ -219,6 +221,54 @@ ONE: Final = [
         "unknown",
         pb.CancelJobRequest(name="jobs/none"),
         missing("jobs/none"),
+    ),
+    *(
+        Row(f"IngestService.{call}", name, request, outcome)
+        for call, asks in (
+            ("PauseJob", pb.PauseJobRequest),
+            ("ResumeJob", pb.ResumeJobRequest),
+            ("RetryJob", pb.RetryJobRequest),
+        )
+        for name, request, outcome in (
+            ("unknown", asks(name="jobs/none"), missing("jobs/none")),
+            ("no name", asks(name="x"), invalid("name")),
+        )
+    ),
+    Row(
+        "IngestService.PauseJob",
+        "a paused job",
+        lambda world: pb.PauseJobRequest(name=world.paused_job),
+        Answers(lambda reply: reply.state == job_pb2.Job.STATE_PAUSED),
+    ),
+    Row(
+        "IngestService.PauseJob",
+        "a final job",
+        lambda world: pb.PauseJobRequest(name=world.job),
+        WRONG_STATE,
+    ),
+    Row(
+        "IngestService.ResumeJob",
+        "a paused job",
+        lambda world: pb.ResumeJobRequest(name=world.resumable_job),
+        Answers(lambda reply: reply.state != job_pb2.Job.STATE_PAUSED),
+    ),
+    Row(
+        "IngestService.ResumeJob",
+        "a final job",
+        lambda world: pb.ResumeJobRequest(name=world.job),
+        WRONG_STATE,
+    ),
+    Row(
+        "IngestService.RetryJob",
+        "a job with failures",
+        lambda world: pb.RetryJobRequest(name=world.job),
+        Answers(lambda reply: reply.retry_of),
+    ),
+    Row(
+        "IngestService.RetryJob",
+        "a job that is not final",
+        lambda world: pb.RetryJobRequest(name=world.paused_job),
+        WRONG_STATE,
     ),
     Row(
         "IngestService.WatchJob",
@@ -278,6 +328,34 @@ MANY: Final = [
         "a state that is none",
         pb.ListJobsRequest(states=[99]),  # type: ignore[list-item]  # the point of the row
         invalid("states[0]"),
+    ),
+    Row(
+        "IngestService.ListJobs",
+        "a label that no job has",
+        pb.ListJobsRequest(labels=["none"]),
+        Answers(lambda reply: not reply.jobs),
+    ),
+    Row(
+        "IngestService.ListJobItems",
+        "those that failed",
+        lambda world: pb.ListJobItemsRequest(
+            name=world.job, outcomes=[job_pb2.JobItem.OUTCOME_FAILED]
+        ),
+        Answers(lambda reply: len(reply.items) == 2 and not reply.next_page_token),
+    ),
+    Row(
+        "IngestService.ListJobItems",
+        "page token of another listing",
+        lambda world: pb.ListJobItemsRequest(
+            name=world.job, page_token=world.tokens["ListJobFailures"]
+        ),
+        BAD_TOKEN,
+    ),
+    Row(
+        "IngestService.ListJobItems",
+        "unknown job",
+        pb.ListJobItemsRequest(name="jobs/none"),
+        missing("jobs/none"),
     ),
     Row(
         "IngestService.ListJobFailures",

@@ -24,6 +24,9 @@ class World:
     job_end: int
     """The last offset of its log."""
     other_job: str
+    paused_job: str
+    resumable_job: str
+    """Paused, too."""
     upload: str
     """An upload of which four bytes are there."""
     lying_upload: str

@@ -99,6 +99,27 @@ class Suite:
         """Cancel a job."""
         return await self.jobs.CancelJob(ingest_service_pb2.CancelJobRequest(name=job.name))
 
+    async def pause(self, job: job_pb2.Job) -> job_pb2.Job:
+        """Pause a job."""
+        return await self.jobs.PauseJob(ingest_service_pb2.PauseJobRequest(name=job.name))
+
+    async def resume(self, job: job_pb2.Job) -> job_pb2.Job:
+        """Let a paused job go on."""
+        return await self.jobs.ResumeJob(ingest_service_pb2.ResumeJobRequest(name=job.name))
+
+    async def retry(self, job: job_pb2.Job) -> job_pb2.Job:
+        """Retry a final job."""
+        return await self.jobs.RetryJob(ingest_service_pb2.RetryJobRequest(name=job.name))
+
+    async def items(
+        self, job: job_pb2.Job, *outcomes: job_pb2.JobItem.Outcome.ValueType
+    ) -> list[job_pb2.JobItem]:
+        """List a job's items."""
+        request = ingest_service_pb2.ListJobItemsRequest(
+            name=job.name, outcomes=outcomes, page_size=1000
+        )
+        return list((await self.jobs.ListJobItems(request)).items)
+
     async def failures(self, job: job_pb2.Job) -> list[job_pb2.JobFailure]:
         """List a job's failures."""
         request = ingest_service_pb2.ListJobFailuresRequest(name=job.name)

@@ -73,6 +73,8 @@ def table() -> RouteTable:
         ("GET", "/v1/jobs/a:watch", "WatchJob"),
         ("GET", "/v1/jobs/a/failures", "ListJobFailures"),
         ("POST", "/v1/jobs/a:cancel", "CancelJob"),
+        ("POST", "/v1/jobs/a:pause", "PauseJob"),
+        ("GET", "/v1/jobs/a/items", "ListJobItems"),
         ("POST", "/v1/encoders/x@1:encode", "Encode"),
         ("GET", "/v1/encoders/x@1", "GetEncoder"),
         ("GET", "/v1/servers/search", "GetServerInfo"),

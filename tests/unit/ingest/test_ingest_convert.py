@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.ingest.v1 import job_pb2
+from lookalike.ingest.v1 import ingest_service_pb2, job_pb2
 from lookalike_common.errors import InvalidArgumentError, LookalikeError, all_errors
 from lookalike_common.status import error_from_status, to_status
 from lookalike_ingest.content_hash import canonical_json, content_hash
+from lookalike_ingest.convert.items import from_outcomes
 from lookalike_ingest.convert.jobs import to_job
-from lookalike_ingest.convert.requests import from_job, from_states
+from lookalike_ingest.convert.requests import from_filter, from_job
 from lookalike_ingest.entities import VectorField
-from lookalike_ingest.job import Counts, FilesSource, Job, JobOptions, JobSpec, JobState
+from lookalike_ingest.job import Counts, FilesSource, Job, JobOptions, JobSpec, JobState, Outcome
 from lookalike_ingest.media_types import Modality, claimed_modality, detect_media
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import Progress, ProgressMeter
@@ -71,9 +72,17 @@ def test_the_total_is_unset_until_it_is_known() -> None:
 
 def test_states_have_the_same_names_everywhere() -> None:
     states = [value for value in job_pb2.Job.State.values() if value]
-    assert list(from_states(states)) == list(JobState)
+    request = ingest_service_pb2.ListJobsRequest(states=states)
+    assert list(from_filter(request).states) == list(JobState)
     with pytest.raises(InvalidArgumentError):
-        from_states([job_pb2.Job.STATE_UNSPECIFIED])
+        from_filter(ingest_service_pb2.ListJobsRequest(states=[job_pb2.Job.STATE_UNSPECIFIED]))
+    outcomes = job_pb2.JobItem.Outcome.values()
+    assert set(from_outcomes(outcomes)) == {None, *Outcome}
+
+
+def test_labels_of_a_listing() -> None:
+    request = ingest_service_pb2.ListJobsRequest(labels=["a=b=c", "a=", "a"])
+    assert list(from_filter(request).labels) == [("a", "b=c"), ("a", ""), ("a", None)]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from lookalike_common.errors import (
     InvalidContentError,
     NotFoundError,
     OverloadedError,
+    WrongJobStateError,
 )
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
@@ -31,11 +33,12 @@ from lookalike_ingest.job import (
     JobOptions,
     JobSpec,
     JobState,
+    ListedItem,
     NewItem,
     Outcome,
 )
 from lookalike_ingest.job_feed import JobFeed
-from lookalike_ingest.job_store import NewJob
+from lookalike_ingest.job_store import JobFilter, NewJob
 from lookalike_ingest.places import AssetPlace, FilePlace, SpoolPlace
 from lookalike_ingest.problem import Problem
 
@@ -244,8 +247,7 @@ async def test_listing(store: Store) -> None:
 
     async def names(**changes: object) -> list[str]:
         arguments: dict[str, object] = {
-            "states": (),
-            "collection": "",
+            "which": JobFilter(),
             "before_generation": None,
             "limit": 9,
         }
@@ -253,11 +255,120 @@ async def test_listing(store: Store) -> None:
         return [job.id for job in jobs]
 
     assert await names() == ["c", "b", "a"]
-    assert await names(states=[JobState.CANCELLED]) == ["b"]
-    assert await names(collection="collections/other") == []
+    assert await names(which=JobFilter(states=[JobState.CANCELLED])) == ["b"]
+    assert await names(which=JobFilter(collection="collections/other")) == []
     assert await names(limit=1) == ["c"]
     assert await names(before_generation=(await store.load("b")).generation) == ["a"]
-    assert await store.list_unfinished() == ["a", "c", "d"]
+    assert [job.id for job in await store.list_unfinished()] == ["a", "c", "d"]
+
+
+async def test_listing_by_labels(store: Store) -> None:
+    for name, labels in {"a": {"x": "1"}, "b": {"x": "2", "y": ""}, "c": {}}.items():
+        await create(store, name, replace(SPEC, labels=labels))
+
+    async def names(*labels: tuple[str, str | None]) -> list[str]:
+        which = JobFilter(labels=labels)
+        jobs = await store.list_jobs("", which, before_generation=None, limit=9)
+        return [job.id for job in jobs]
+
+    assert await names(("x", None)) == ["b", "a"]
+    assert await names(("x", "1")) == ["a"]
+    assert await names(("x", None), ("y", "")) == ["b"]
+    assert await names(("y", "1")) == []
+    await store.delete("b")
+    assert await names(("x", None)) == ["a"]
+
+
+async def test_a_paused_job_stays_paused_until_it_is_resumed(store: Store) -> None:
+    job = await expanded(store, 3)
+    paused = await store.pause(job.id)
+    assert paused.state is JobState.PAUSED
+    assert (await store.pause(job.id)).revision == paused.revision
+    assert await store.claim_batch(job.id, 0, 2, LIMITS) == ()
+    for still in (
+        await store.set_waiting(job.id, "encoder: away"),
+        await store.set_running(job.id),
+        await store.record(job.id, [ItemResult(0, Outcome.CREATED)]),
+    ):
+        assert still.state is JobState.PAUSED
+    resumed = await store.resume(job.id)
+    assert (resumed.state, resumed.round) == (JobState.RUNNING, paused.round + 1)
+    assert (await store.resume(job.id)).revision == resumed.revision
+    assert await store.first_pending(job.id) == 1
+    await store.record(job.id, [ItemResult(n, Outcome.CREATED) for n in (1, 2)])
+    for change in (store.pause, store.resume):
+        with pytest.raises(WrongJobStateError):
+            await change(job.id)
+
+
+async def test_a_job_paused_before_it_began_is_pending_again(store: Store) -> None:
+    job = await create(store)
+    await store.pause(job.id)
+    assert (await store.begin_expansion(job.id)).started_at is None
+    assert (await store.resume(job.id)).state is JobState.PENDING
+
+
+async def test_what_is_left_of_a_job(store: Store) -> None:
+    job = await create(store)
+    await store.begin_expansion(job.id)
+    second = NewItem("0.png", "", FilePlace("/other/0.png"), 10)
+    await store.add_items(job.id, [*items(4), second])
+    await store.end_expansion(job.id)
+    await store.record(
+        job.id,
+        [ItemResult(0, Outcome.CREATED), ItemResult(1, Outcome.FAILED, problem=PROBLEM)],
+    )
+    await store.end(job.id, JobState.CANCELLED)
+    assert await store.has_left(job.id)
+    assert not await store.must_list_again(job.id)
+    left, last = await store.list_left(job.id, after=-1, limit=2)
+    assert ([item.key for item in left], last) == (["1.png", "2.png"], 2)
+    left, last = await store.list_left(job.id, after=last, limit=9)
+    assert [(item.key, item.outcome) for item in left] == [
+        ("3.png", None),
+        ("0.png", Outcome.FAILED),
+    ]
+    assert left[1].problem
+    assert left[1].problem.problem.reason == "RESOURCE_EXISTS"
+    assert [each.key for each in await store.drop_done(job.id, items(6))] == [
+        f"{n}.png" for n in (1, 2, 3, 4, 5)
+    ]
+
+
+async def test_what_could_not_be_listed_is_listed_again(store: Store) -> None:
+    job = await create(store, "cut")
+    await store.end(job.id, JobState.CANCELLED)
+    assert await store.must_list_again(job.id)
+    job = await create(store, "refused")
+    await store.begin_expansion(job.id)
+    refused = NewItem("x/", "", FilePlace(""), 0, outcome=Outcome.FAILED, problem=PROBLEM)
+    await store.add_items(job.id, [refused, *items(1)])
+    await store.end_expansion(job.id)
+    assert await store.must_list_again(job.id)
+
+
+async def test_items_are_listed_with_what_became_of_them(store: Store) -> None:
+    job = await expanded(store, 4)
+    await store.claim_batch(job.id, 0, 0, LIMITS)
+    await store.record(
+        job.id,
+        [
+            ItemResult(0, Outcome.CREATED, 3, asset="assets/a", media_type="image/png"),
+            ItemResult(2, Outcome.FAILED, problem=replace(PROBLEM, asset="assets/b")),
+        ],
+    )
+
+    async def listed(*outcomes: Outcome | None, after: int = -1) -> list[ListedItem]:
+        return list(await store.list_items(job.id, outcomes=outcomes, after=after, limit=9))
+
+    first, *others = await listed()
+    assert (first.key, first.written, first.attempts) == ("0.png", 3, 1)
+    assert (first.asset, first.media_type) == ("assets/a", "image/png")
+    assert [each.outcome for each in others] == [None, Outcome.FAILED, None]
+    assert others[1].asset == "assets/b"
+    assert [each.ordinal for each in await listed(Outcome.FAILED)] == [2]
+    assert [each.ordinal for each in await listed(None, Outcome.CREATED)] == [0, 1, 3]
+    assert [each.ordinal for each in await listed(None, after=1)] == [3]
 
 
 async def test_forgetting(store: Store) -> None:

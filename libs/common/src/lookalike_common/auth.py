@@ -43,14 +43,14 @@ METHOD_SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
             *("Search", "BatchSearch", "Recommend", "Classify"),
             *("GetEntity", "BatchGetEntities", "ListEntities", "CountEntities"),
             *("GetUpload", "GetAsset", "ReadAsset"),
-            *("GetJob", "ListJobs", "WatchJob", "ListJobFailures"),
+            *("GetJob", "ListJobs", "WatchJob", "ListJobItems", "ListJobFailures"),
         }
     ),
     "write": frozenset(
         {
             *("UpsertEntities", "StreamUpsertEntities", "UpdateEntity", "DeleteEntities"),
             *("StartUpload", "UploadChunk", "DeleteAsset"),
-            *("CreateJob", "CancelJob"),
+            *("CreateJob", "CancelJob", "PauseJob", "ResumeJob", "RetryJob"),
         }
     ),
 }

@@ -133,8 +133,9 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
                 SHARD: Work(worker.handle, settings.jobs.shards_at_once),
             }
         )
+        stack.push_async_callback(jobs.close)
         await jobs.resume_all()
-        housekeeping = Housekeeping(store, engine, assets, settings.jobs.retention)
+        housekeeping = Housekeeping(store, engine, assets, spool, settings.jobs.retention)
         _run_beside(stack, housekeeping)
         yield _server(settings, jobs, meter, assets, registry)
 

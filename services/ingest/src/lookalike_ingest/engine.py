@@ -22,11 +22,13 @@ class Task:
     """First item, for kinds that work on items."""
     last: int = 0
     """Last item."""
+    round: int = 0
+    """The round of the job that it belongs to."""
 
     @property
     def key(self) -> str:
         """What makes it the same task."""
-        return f"{self.job}:{self.kind}:{self.first}"
+        return f"{self.job}:{self.kind}:{self.first}:{self.round}"
 
 
 class Steps(Protocol):

@@ -48,15 +48,19 @@ class Expansion:
 
     async def handle(self, task: Task, steps: Steps) -> None:
         """Find the items, then submit the shards."""
-        find = partial(self._scope.guard, task.job, self._find_items)
+        find = partial(self._scope.guard, task, partial(self._find_items, task))
         shard_items = await steps.run("find", find)
-        submit = partial(self._submit_shards, task.job, shard_items)
-        await steps.run("submit", partial(self._scope.guard, task.job, submit))
+        submit = partial(self._submit_shards, task, shard_items)
+        await steps.run("submit", partial(self._scope.guard, task, submit))
 
-    async def _find_items(self, job: Job) -> int:
+    async def _find_items(self, task: Task, job: Job) -> int:
         """Write all items into the store; return how many make a shard, 0 for nothing to do."""
+
+        def stops(now: Job) -> bool:
+            return not now.works_in(task.round)
+
         with self._scope.identity(job):
-            ended = await self._scope.while_alive(job.id, self._list(job))
+            ended = await self._scope.run_until(job.id, stops, self._list(job))
         if ended is None or ended.state.final:
             await self._scope.settle(ended or await self._store.load(job.id))
             return 0
@@ -67,10 +71,29 @@ class Expansion:
         if job.counts.total is not None:
             return job
         await self._check_collection(job)
+        if job.retry_of and not await self._store.must_list_again(job.retry_of):
+            await self._copy_left(job)
+        else:
+            await self._list_source(job)
+        return await self._store.end_expansion(job.id)
+
+    async def _list_source(self, job: Job) -> None:
         found = self._lister.list_items(job)
         while items := await self._take(found):
+            if job.retry_of:
+                items = await self._store.drop_done(job.retry_of, items)
             await self._store.add_items(job.id, items)
-        return await self._store.end_expansion(job.id)
+
+    async def _copy_left(self, job: Job) -> None:
+        """Take what the job before has left to do, from where it lay then."""
+        after = -1
+        while True:
+            items, after = await self._store.list_left(
+                job.retry_of, after=after, limit=_LISTED_AT_ONCE
+            )
+            if not items:
+                return
+            await self._store.add_items(job.id, items)
 
     async def _check_collection(self, job: Job) -> None:
         get = partial(self._entities.get_collection, job.spec.collection)
@@ -94,11 +117,13 @@ class Expansion:
         even = math.ceil(total / _SHARDS_FOR_EVEN_LOAD)
         return max(1, min(max(even, self._batch_items), self._shard_items))
 
-    async def _submit_shards(self, job_id: str, shard_items: int, job: Job) -> int:
+    async def _submit_shards(self, task: Task, shard_items: int, job: Job) -> int:
+        """Submit the shards from the first on in which something is left."""
         total = job.counts.total or 0
-        if not shard_items:
+        pending = await self._store.first_pending(job.id) if shard_items else None
+        if pending is None:
             return 0
-        for first in range(0, total, shard_items):
+        for first in range(pending - pending % shard_items, total, shard_items):
             last = min(first + shard_items, total) - 1
-            await self._engine.submit(Task(SHARD, job_id, first, last))
+            await self._engine.submit(Task(SHARD, job.id, first, last, task.round))
         return total

@@ -8,6 +8,7 @@ from lookalike_common.errors import LookalikeError
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.engine import JobEngine
 from lookalike_ingest.job_store import JobStore
+from lookalike_ingest.spool import Spool
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL = timedelta(hours=1)
@@ -17,11 +18,17 @@ class Housekeeping:
     """Tidies up at start and every hour."""
 
     def __init__(
-        self, jobs: JobStore, engine: JobEngine, assets: AssetStore, retention: timedelta
+        self,
+        jobs: JobStore,
+        engine: JobEngine,
+        assets: AssetStore,
+        spool: Spool,
+        retention: timedelta,
     ) -> None:
         self._jobs = jobs
         self._engine = engine
         self._assets = assets
+        self._spool = spool
         self._retention = retention
 
     async def run(self) -> None:
@@ -38,4 +45,5 @@ class Housekeeping:
         for job_id in await self._jobs.list_ended_before(datetime.now(UTC) - self._retention):
             await self._engine.forget(job_id)  # first: a task that is known is not run again
             await self._jobs.delete(job_id)
+            await self._spool.delete(job_id)
         await self._assets.delete_expired()

@@ -46,6 +46,7 @@ FINAL_STATES = frozenset(
         JobState.CANCELLED,
     }
 )
+UNFINISHED_STATES = frozenset(JobState) - FINAL_STATES
 
 
 class Outcome(StrEnum):
@@ -233,6 +234,10 @@ class Job:
     """Entities of older generations removed."""
     revision: int = 1
     """Rises with every change; what WatchJob calls the offset."""
+    round: int = 0
+    """Rises whenever work is submitted anew; tasks of an older round have nothing to do."""
+    retry_of: str = ""
+    """The id of the job whose failed and unreached items these are."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -240,6 +245,10 @@ class Job:
     def name(self) -> str:
         """`jobs/{job}`."""
         return f"jobs/{self.id}"
+
+    def works_in(self, round_: int) -> bool:
+        """Tell whether tasks of a round have something to do."""
+        return not self.state.final and self.state is not JobState.PAUSED and self.round == round_
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +308,23 @@ class ItemResult:
     """IANA media type, as far as its bytes were read."""
     asset: str = ""
     """`assets/{asset}` that keeps its bytes; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedItem:
+    """One item of a job and what became of it, as listed."""
+
+    ordinal: int
+    key: str
+    source_uri: str
+    place: Place
+    outcome: Outcome | None
+    """None: not reached."""
+    asset: str
+    media_type: str
+    written: int
+    """Entities written for it."""
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from lookalike_common.context import RequestContext, use_context
 from lookalike_common.errors import NotFoundError
+from lookalike_ingest.engine import Task
 from lookalike_ingest.job import Job, JobState
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_store import JobStore
@@ -40,8 +41,10 @@ class JobScope:
         self._meter = meter
         self._backoff = backoff
 
-    async def guard(self, job_id: str, work: Callable[[Job], Awaitable[int]]) -> int:
-        """Run `work` unless the job is final; what it cannot cope with fails the job.
+    async def guard(self, task: Task, work: Callable[[Job], Awaitable[int]]) -> int:
+        """Run `work` unless its job is final, paused, or in another round.
+
+        What `work` cannot cope with fails the job.
 
         Returns what `work` returned, or 0 when there is nothing more to do. When the job store is
         away, the whole is tried again: it asks the store anew what is left.
@@ -49,23 +52,26 @@ class JobScope:
         failures = 0
         while True:
             try:
-                return await self._guard_once(job_id, work)
+                return await self._guard_once(task, work)
             except TRANSIENT as error:
                 failures += 1
-                _LOG.warning("job %s waits for the job store: %s", job_id, error.message)
+                _LOG.warning("job %s waits for the job store: %s", task.job, error.message)
                 await asyncio.sleep(self._backoff.delay(failures))
 
     async def settle(self, job: Job) -> None:
-        """Let go of what only an unfinished job needs."""
+        """Let go of what only an unfinished job needs; what failed may be retried."""
         if job.state.final:
             self._meter.forget(job.id)
+        if job.state is JobState.SUCCEEDED:
             await self._spool.delete(job.id)
 
     # Any: what a coroutine yields and receives is between it and the event loop.
-    async def while_alive(self, job_id: str, work: Coroutine[Any, Any, T]) -> T | None:
-        """Run `work` until it is done, or return None as soon as the job is final."""
+    async def run_until(
+        self, job_id: str, stop: Callable[[Job], bool], work: Coroutine[Any, Any, T]
+    ) -> T | None:
+        """Run `work` until it is done, or return None as soon as the job tells to stop."""
         working = asyncio.ensure_future(work)
-        ending = asyncio.ensure_future(self._wait_for_end(job_id))
+        ending = asyncio.ensure_future(self._wait_for(job_id, stop))
         try:
             await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
             return working.result() if working.done() else None
@@ -89,25 +95,25 @@ class JobScope:
         context = RequestContext(request_id=f"{job.id}-{first}", tenant=job.tenant)
         return use_context(context)
 
-    async def _guard_once(self, job_id: str, work: Callable[[Job], Awaitable[int]]) -> int:
+    async def _guard_once(self, task: Task, work: Callable[[Job], Awaitable[int]]) -> int:
         try:
-            job = await self._store.load(job_id)
-            if not job.state.final:
+            job = await self._store.load(task.job)
+            if job.works_in(task.round):
                 return await work(job)
         except NotFoundError:
             return 0  # forgotten meanwhile
         except JobFailedError as error:
-            await self._fail(job_id, error.cause)
+            await self._fail(task.job, error.cause)
         except TRANSIENT:
             raise
         except Exception as error:  # noqa: BLE001 - a defect must end the job, not hide it
-            await self._fail(job_id, error)
+            await self._fail(task.job, error)
         return 0
 
     async def _fail(self, job_id: str, error: Exception) -> None:
         await self.settle(await self._store.end(job_id, JobState.FAILED, Problem.of(error)))
 
-    async def _wait_for_end(self, job_id: str) -> None:
+    async def _wait_for(self, job_id: str, stop: Callable[[Job], bool]) -> None:
         with self._feed.subscribe(job_id) as subscription:
-            while not (await self._store.load(job_id)).state.final:
+            while not stop(await self._store.load(job_id)):
                 await subscription.wait(_LOOK_INTERVAL)

@@ -17,7 +17,9 @@ from lookalike_ingest.job import (
     Job,
     JobSpec,
     JobState,
+    ListedItem,
     NewItem,
+    Outcome,
 )
 from lookalike_ingest.problem import Problem
 
@@ -32,6 +34,18 @@ class NewJob:
     digest: str
     """Of everything that was asked for."""
     spec: JobSpec
+    retry_of: str = ""
+    """The id of the job whose failed and unreached items it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a listing shows; nothing set: all."""
+
+    states: Sequence[JobState] = ()
+    collection: str = ""
+    labels: Sequence[tuple[str, str | None]] = ()
+    """All of them; None stands for any value."""
 
 
 class JobStore(Protocol):
@@ -52,16 +66,18 @@ class JobStore(Protocol):
     async def list_jobs(
         self,
         tenant: str,
+        which: JobFilter,
         *,
-        states: Sequence[JobState],
-        collection: str,
         before_generation: int | None,
         limit: int,
     ) -> Sequence[Job]:
-        """Return jobs, newest first; empty `states` and `collection` mean any."""
+        """Return jobs, newest first."""
 
-    async def list_unfinished(self) -> Sequence[str]:
-        """Return the ids of the jobs, of all tenants, that are not final."""
+    async def list_unfinished(self) -> Sequence[Job]:
+        """Return the jobs, of all tenants, that are not final, oldest first."""
+
+    async def list_retriable(self) -> Sequence[str]:
+        """Return the ids of the jobs, of all tenants, of which items may be left to do."""
 
     async def begin_expansion(self, job_id: str) -> Job:
         """Set a job to work on finding its items, forgetting what a broken attempt found."""
@@ -89,11 +105,47 @@ class JobStore(Protocol):
     async def set_running(self, job_id: str) -> Job:
         """Say that the job works again; no effect on a final one."""
 
+    async def pause(self, job_id: str) -> Job:
+        """Stop a job until it is resumed. Raises WrongJobStateError for a final one."""
+
+    async def resume(self, job_id: str) -> Job:
+        """Begin another round of a paused job. Raises WrongJobStateError for a final one."""
+
     async def end(self, job_id: str, state: JobState, problem: Problem | None = None) -> Job:
         """Make a job final; items without an outcome count as skipped. A final job stays."""
 
     async def list_failures(self, job_id: str, *, after: int, limit: int) -> Sequence[ItemFailure]:
         """Return failed items with a sequence above `after`, in the order of failing."""
+
+    async def list_items(
+        self,
+        job_id: str,
+        *,
+        outcomes: Sequence[Outcome | None],
+        after: int,
+        limit: int,
+    ) -> Sequence[ListedItem]:
+        """Return items with an ordinal above `after`; no `outcomes` mean any, None means none."""
+
+    async def first_pending(self, job_id: str) -> int | None:
+        """Return the ordinal of the first item without an outcome; None when there is none."""
+
+    async def has_left(self, job_id: str) -> bool:
+        """Tell whether a final job has items that failed or were not reached."""
+
+    async def must_list_again(self, job_id: str) -> bool:
+        """Tell whether parts of a job's source could not be listed, or were not."""
+
+    async def list_left(
+        self, job_id: str, *, after: int, limit: int
+    ) -> tuple[Sequence[NewItem], int]:
+        """Return items that failed or were not reached, and the ordinal of the last one.
+
+        One that failed because of its key comes with that failure; it is none to be tried again.
+        """
+
+    async def drop_done(self, job_id: str, items: Sequence[NewItem]) -> Sequence[NewItem]:
+        """Return those of the found items that a job has not brought to a good outcome."""
 
     async def list_ended_before(self, moment: datetime) -> Sequence[str]:
         """Return the ids of jobs that ended before a moment."""

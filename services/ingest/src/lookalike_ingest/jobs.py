@@ -7,15 +7,17 @@ the bytes that came along, and writes one row; all else is the engine's.
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from lookalike_common.errors import (
     BackendUnavailableError,
     LookalikeError,
     NotFoundError,
     OutOfRangeError,
+    WrongJobStateError,
 )
 from lookalike_common.ids import parse_name
 from lookalike_ingest.asset_store import AssetStore, asset_name
@@ -32,12 +34,14 @@ from lookalike_ingest.job import (
     JobOptions,
     JobSpec,
     JobState,
+    ListedItem,
+    Outcome,
     Source,
     SplitterOptions,
 )
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_scope import JobScope
-from lookalike_ingest.job_store import JobStore, NewJob
+from lookalike_ingest.job_store import JobFilter, JobStore, NewJob
 from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import AssetPlace, SpooledContent, SpoolPlace
 from lookalike_ingest.sources.roots import Roots
@@ -92,7 +96,7 @@ class JobsLimits:
 
 
 class Jobs:
-    """Creates, shows, follows and cancels jobs."""
+    """Creates, shows, follows, pauses, retries and cancels jobs."""
 
     def __init__(
         self,
@@ -116,6 +120,7 @@ class Jobs:
         self._assets = assets
         self._entities = entities
         self._limits = limits
+        self._aside: set[asyncio.Task[None]] = set()
 
     async def create(self, tenant: str, request: JobRequest) -> Job:
         """Accept a job, or return the one that the same request made before.
@@ -132,8 +137,7 @@ class Jobs:
                 await self._spool.write(job_id, pieces)
         new = NewJob(job_id, tenant, request.request_id, spec_digest(spec), spec)
         job = await self._store.create(new, max_unfinished=self._limits.max_unfinished)
-        if not job.state.final:
-            await self._engine.submit(Task(EXPAND, job.id))
+        await self._submit(job)
         return job
 
     async def get(self, tenant: str, job_id: str) -> Job:
@@ -150,19 +154,14 @@ class Jobs:
     async def list_page(
         self,
         tenant: str,
+        which: JobFilter,
         *,
-        states: Sequence[JobState],
-        collection: str,
         before_generation: int | None,
         size: int,
     ) -> Sequence[Job]:
         """Return jobs older than a generation, newest first."""
         return await self._store.list_jobs(
-            tenant,
-            states=states,
-            collection=collection,
-            before_generation=before_generation,
-            limit=size,
+            tenant, which, before_generation=before_generation, limit=size
         )
 
     async def cancel(self, tenant: str, job_id: str) -> Job:
@@ -170,9 +169,45 @@ class Jobs:
         job = await self.get(tenant, job_id)
         if not job.state.final:
             job = await self._store.end(job_id, JobState.CANCELLED)
-            await self._engine.cancel(job_id)
-            await self._scope.settle(job)
+            self._do_aside(self._drop(job))
         return job
+
+    async def pause(self, tenant: str, job_id: str) -> Job:
+        """Stop a job until it is resumed. Raises NotFoundError or WrongJobStateError.
+
+        Its tasks find it paused and end, which frees their places; resuming submits others.
+        """
+        await self.get(tenant, job_id)
+        return await self._store.pause(job_id)
+
+    async def resume(self, tenant: str, job_id: str) -> Job:
+        """Let a paused job go on at once. Raises NotFoundError or WrongJobStateError."""
+        await self.get(tenant, job_id)
+        job = await self._store.resume(job_id)
+        await self._scope.settle(job)
+        await self._submit(job)
+        return job
+
+    async def retry(self, tenant: str, job_id: str) -> Job:
+        """Start a job with what failed or was not reached in a final one; the same one each time.
+
+        Raises NotFoundError, OverloadedError, or WrongJobStateError when the job is not final or
+        has nothing left.
+        """
+        job = await self.get(tenant, job_id)
+        if not job.state.final:
+            raise _wrong_state(job, "the job is not final yet; cancel it, or wait for its end")
+        retry_id = _job_id(tenant, "retry", job_id)
+        known = await self._store.find(tenant, retry_id)
+        if known is None and not await self._store.has_left(job_id):
+            raise _wrong_state(job, "nothing is left to retry")
+        await self._spool.copy(job_id, retry_id)
+        options = replace(job.spec.options, sync=False, watch_interval=None)
+        spec = replace(job.spec, options=options)
+        new = NewJob(retry_id, tenant, "", spec_digest(spec), spec, retry_of=job_id)
+        retry = await self._store.create(new, max_unfinished=self._limits.max_unfinished)
+        await self._submit(retry)
+        return retry
 
     async def watch(
         self, tenant: str, job_id: str, after: int, *, is_serving: Callable[[], bool]
@@ -205,12 +240,44 @@ class Jobs:
         await self.get(tenant, job_id)
         return await self._store.list_failures(job_id, after=after, limit=size)
 
+    async def list_items(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        outcomes: Sequence[Outcome | None],
+        after: int,
+        size: int,
+    ) -> Sequence[ListedItem]:
+        """Return items behind an ordinal. Raises NotFoundError."""
+        await self.get(tenant, job_id)
+        return await self._store.list_items(job_id, outcomes=outcomes, after=after, limit=size)
+
     async def resume_all(self) -> None:
         """Submit all unfinished jobs again, in case a crash came before the engine knew them."""
-        unfinished = await self._store.list_unfinished()
-        await self._spool.keep_only(unfinished)
-        for job_id in unfinished:
-            await self._engine.submit(Task(EXPAND, job_id))
+        await self._spool.keep_only(await self._store.list_retriable())
+        for job in await self._store.list_unfinished():
+            await self._submit(job)
+
+    async def close(self) -> None:
+        """Wait for what is done aside."""
+        await asyncio.gather(*self._aside, return_exceptions=True)
+
+    async def _submit(self, job: Job) -> None:
+        """Let the engine begin the job's round."""
+        if job.works_in(job.round):
+            await self._engine.submit(Task(EXPAND, job.id, round=job.round))
+
+    async def _drop(self, job: Job) -> None:
+        """Let go of a cancelled job's tasks and bytes; what is missed here does nothing later."""
+        await self._engine.cancel(job.id)
+        await self._scope.settle(job)
+
+    # Any: what a coroutine yields and receives is between it and the event loop.
+    def _do_aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
 
     async def _check_source(
         self, tenant: str, source: FilesSource | Sequence[RequestedItem]
@@ -263,9 +330,13 @@ class Jobs:
             raise error.at("job.collection") from error
 
 
-def _job_id(tenant: str, request_id: str) -> str:
+def _wrong_state(job: Job, message: str) -> WrongJobStateError:
+    return WrongJobStateError(message, resource_type="lookalike/Job", resource_name=job.name)
+
+
+def _job_id(*parts: str) -> str:
     total = hashlib.sha256()
-    for part in (tenant.encode(), request_id.encode()):
+    for part in (each.encode() for each in parts):
         total.update(len(part).to_bytes(8, "big") + part)
     return total.hexdigest()[:32]
 

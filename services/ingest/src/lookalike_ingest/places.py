@@ -107,3 +107,9 @@ def place_to_text(place: Place) -> str:
 def place_from_text(text: str) -> Place:
     """Read what `place_to_text` wrote."""
     return _ADAPTER.validate_json(text)
+
+
+def line_of(place: Place) -> int:
+    """Return the line, row or record in its file, from 1; 0 where a place has none."""
+    line: int = getattr(place, "line", 0)
+    return line

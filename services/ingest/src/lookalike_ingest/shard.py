@@ -15,7 +15,7 @@ from lookalike_ingest.batch_report import BatchReport
 from lookalike_ingest.batching import BatchLimits
 from lookalike_ingest.engine import Steps, Task
 from lookalike_ingest.entities import Collection, EntityStore
-from lookalike_ingest.job import Item, ItemProblem, ItemResult, Job, Outcome
+from lookalike_ingest.job import Item, ItemProblem, ItemResult, Job, JobState, Outcome
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
 from lookalike_ingest.metrics import JobMetrics
@@ -55,12 +55,17 @@ class ShardWorker:
 
     async def handle(self, task: Task, steps: Steps) -> None:
         """Run batches until no item of the stretch is left."""
-        batch = partial(self._scope.guard, task.job, partial(self._run_batch, task))
+        batch = partial(self._scope.guard, task, partial(self._run_batch, task))
         while await steps.run("batch", batch):
             pass
 
     async def _run_batch(self, task: Task, job: Job) -> int:
         """Bring the next items to their outcomes; return how many, 0 when none are left."""
+
+        def stops(now: Job) -> bool:
+            """A paused job's batch goes on to its end, unless the job is resumed meanwhile."""
+            return now.state.final or now.round != task.round
+
         items = await self._store.claim_batch(job.id, task.first, task.last, self._limits)
         if not items:
             return 0
@@ -69,11 +74,12 @@ class ShardWorker:
         try:
             with self._scope.identity(job, items[0].ordinal):
                 work = self._process(job, items, attempt)
-                report = await self._scope.while_alive(job.id, work)
+                report = await self._scope.run_until(job.id, stops, work)
         except asyncio.CancelledError:
             await attempt.release()
             raise
         if report is None:
+            await attempt.release()
             return 0
         self._meter.add(job.id, len(report.results), started, report.stopwatch)
         job = await self._store.record(job.id, report.results, removed=report.removed)
@@ -91,6 +97,8 @@ class ShardWorker:
             return await self._run_pipeline(job, items, patience)
         except JobFailedError:
             raise
+        except _PausedError:
+            return BatchReport()
         except Exception as error:  # noqa: BLE001 - a defect met by one item must not stop the rest
             if len(items) == 1 and items[0].attempts > self._limits.isolate_after:
                 return _given_up(items, error)
@@ -120,6 +128,10 @@ class ShardWorker:
             raise JobFailedError(error) from error
 
 
+class _PausedError(Exception):
+    """A batch was waiting when its job was paused."""
+
+
 class _Attempt:
     """One counted try of some items; it does not count while the job waits for others."""
 
@@ -136,9 +148,11 @@ class _Attempt:
             await self._store.change_attempts(self._job_id, self._ordinals, -1)
 
     async def wait(self, reason: str) -> None:
-        """Show the job as waiting."""
+        """Show the job as waiting; one that is paused gives up its place instead."""
         await self.release()
-        await self._store.set_waiting(self._job_id, reason)
+        job = await self._store.set_waiting(self._job_id, reason)
+        if job.state is JobState.PAUSED:
+            raise _PausedError
 
     async def resume(self) -> None:
         """Show the job as working, and count the try again."""

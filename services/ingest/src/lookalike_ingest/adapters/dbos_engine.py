@@ -106,16 +106,16 @@ class DbosEngine:
         priority = min(task.first + 1, _MAX_PRIORITY)
         with SetWorkflowID(task.key), SetEnqueueOptions(priority=priority):
             await DBOS.enqueue_workflow_async(
-                task.kind, self._run_task, task.kind, task.job, task.first, task.last
+                task.kind, self._run_task, task.kind, task.job, task.first, task.last, task.round
             )
 
-    def _workflow(self) -> Callable[[str, str, int, int], Coroutine[Any, Any, None]]:
-        async def run_task(kind: str, job: str, first: int, last: int) -> None:
+    def _workflow(self) -> Callable[[str, str, int, int, int], Coroutine[Any, Any, None]]:
+        async def run_task(kind: str, job: str, first: int, last: int, round_: int) -> None:
             current = asyncio.current_task()
             if current is not None:
                 self._running.add(current)
                 current.add_done_callback(self._running.discard)
-            await self._kinds[kind].handler(Task(kind, job, first, last), _DbosSteps())
+            await self._kinds[kind].handler(Task(kind, job, first, last, round_), _DbosSteps())
 
         return run_task
 

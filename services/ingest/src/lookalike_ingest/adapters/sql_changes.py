@@ -1,6 +1,5 @@
 """The changes of the job store, each inside of one transaction that the caller opened."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from lookalike_common.errors import AlreadyExistsError, NotFoundError, OverloadedError
+from lookalike_common.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    OverloadedError,
+    WrongJobStateError,
+)
+from lookalike_ingest.adapters.sql_queries import fold_of
 from lookalike_ingest.adapters.sql_rows import (
     Row,
     attributes_to_text,
@@ -17,10 +22,18 @@ from lookalike_ingest.adapters.sql_rows import (
     segment_to_text,
     to_micros,
 )
-from lookalike_ingest.adapters.sql_tables import FAILURES, GENERATION_ROW, GENERATIONS, ITEMS, JOBS
+from lookalike_ingest.adapters.sql_tables import (
+    FAILURES,
+    GENERATION_ROW,
+    GENERATIONS,
+    ITEMS,
+    JOBS,
+    LABELS,
+)
 from lookalike_ingest.batching import BatchLimits, choose_batch
 from lookalike_ingest.job import (
     FINAL_STATES,
+    UNFINISHED_STATES,
     Item,
     ItemProblem,
     ItemResult,
@@ -63,15 +76,19 @@ def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> J
             generation=_next_generation(connection, last, now),
             state=JobState.PENDING,
             created_at=now,
+            retry_of=new.retry_of,
         )
     )
+    if new.spec.labels:
+        rows = [{"job": new.id, "key": k, "value": v} for k, v in new.spec.labels.items()]
+        connection.execute(sa.insert(LABELS), rows)
     return job_from_row(lock_job(connection, new.id))
 
 
 def begin_expansion(connection: sa.Connection, job_id: str) -> Job:
     """Set a job to work on finding its items, forgetting what a broken attempt found."""
     row = lock_job(connection, job_id)
-    if _is_final(row) or row.total is not None:
+    if _is_final(row) or row.state == JobState.PAUSED or row.total is not None:
         return job_from_row(row)
     for table in (ITEMS, FAILURES):
         connection.execute(sa.delete(table).where(table.c.job == job_id))
@@ -96,6 +113,7 @@ def add_items(connection: sa.Connection, job_id: str, items: Sequence[NewItem]) 
             "size": item.size,
             "attributes": attributes_to_text(item.attributes),
             "outcome": item.outcome,
+            "listed": item.outcome is not Outcome.FAILED or fold is None,
         }
         for index, (fold, item) in enumerate(unique)
     ]
@@ -125,7 +143,8 @@ def claim_batch(
     connection: sa.Connection, job_id: str, first: int, last: int, limits: BatchLimits
 ) -> Sequence[Item]:
     """Choose the next items without an outcome, and count the attempt before it begins."""
-    if _is_final(lock_job(connection, job_id)):
+    row = lock_job(connection, job_id)
+    if _is_final(row) or row.state == JobState.PAUSED:
         return ()
     pending = connection.execute(
         sa.select(ITEMS)
@@ -168,18 +187,40 @@ def record(
         **{outcome: JOBS.c[outcome] + count for outcome, count in moved.items()},
         written=JOBS.c.written + sum(each.written for each in fresh),
         removed=JOBS.c.removed + removed,
-        state=JobState.RUNNING,
-        state_reason="",
+        **({} if row.state == JobState.PAUSED else {"state": JobState.RUNNING, "state_reason": ""}),
     )
     return _settle(connection, job_id)
 
 
 def set_state(connection: sa.Connection, job_id: str, state: JobState, reason: str) -> Job:
-    """Move a job between RUNNING and WAITING; a final one stays, and nothing new is no change."""
+    """Move a job between RUNNING and WAITING; a final or paused one stays.
+
+    Nothing new is no change.
+    """
     row = lock_job(connection, job_id)
-    if _is_final(row) or (row.state, row.state_reason) == (state, reason):
+    if _is_final(row) or row.state == JobState.PAUSED:
+        return job_from_row(row)
+    if (row.state, row.state_reason) == (state, reason):
         return job_from_row(row)
     return _update(connection, job_id, state=state, state_reason=reason)
+
+
+def pause_job(connection: sa.Connection, job_id: str) -> Job:
+    """Stop a job until it is resumed."""
+    row = _lock_unfinished(connection, job_id)
+    if row.state == JobState.PAUSED:
+        return job_from_row(row)
+    return _update(connection, job_id, state=JobState.PAUSED, state_reason="")
+
+
+def resume_job(connection: sa.Connection, job_id: str) -> Job:
+    """Begin another round of a paused job, whose tasks are other ones than those before."""
+    row = _lock_unfinished(connection, job_id)
+    if row.state != JobState.PAUSED:
+        return job_from_row(row)
+    state = JobState.PENDING if row.started_at is None else JobState.RUNNING
+    _update(connection, job_id, state=state, round=row.round + 1)
+    return _settle(connection, job_id)
 
 
 def end_job(
@@ -200,7 +241,7 @@ def end_job(
 
 def delete_job(connection: sa.Connection, job_id: str) -> None:
     """Forget a job."""
-    for table in (ITEMS, FAILURES):
+    for table in (ITEMS, FAILURES, LABELS):
         connection.execute(sa.delete(table).where(table.c.job == job_id))
     connection.execute(sa.delete(JOBS).where(JOBS.c.id == job_id))
 
@@ -260,7 +301,12 @@ def _set_outcome(connection: sa.Connection, job_id: str, result: ItemResult) -> 
             ITEMS.c.ordinal == result.ordinal,
             ITEMS.c.outcome.is_(None),
         )
-        .values(outcome=result.outcome)
+        .values(
+            outcome=result.outcome,
+            written=result.written,
+            asset=result.asset or (result.problem.asset if result.problem else ""),
+            media_type=result.media_type,
+        )
     )
     fresh = changed.rowcount == 1
     if fresh and result.problem is not None:
@@ -297,7 +343,7 @@ def _fold_duplicates(
     connection: sa.Connection, job_id: str, items: Sequence[NewItem]
 ) -> Sequence[tuple[bytes | None, NewItem]]:
     """Pair each item with what makes it unique in its job; None for a second one with its key."""
-    folds = [hashlib.sha256(item.key.encode()).digest()[:16] for item in items]
+    folds = [fold_of(item.key) for item in items]
     rows = connection.execute(
         sa.select(ITEMS.c.fold, ITEMS.c.place).where(ITEMS.c.job == job_id, ITEMS.c.fold.in_(folds))
     )
@@ -339,12 +385,21 @@ def _next_generation(connection: sa.Connection, last: int, now: int) -> int:
 
 
 def _refuse_when_full(connection: sa.Connection, max_unfinished: int) -> None:
-    query = sa.select(sa.func.count()).where(JOBS.c.state.not_in(FINAL_STATES))
+    query = sa.select(sa.func.count()).where(JOBS.c.state.in_(UNFINISHED_STATES))
     if connection.execute(query).scalar_one() >= max_unfinished:
         raise OverloadedError(
             f"{max_unfinished} jobs are waiting or running; that is the limit",
             retry_after=_RETRY_AFTER,
         )
+
+
+def _lock_unfinished(connection: sa.Connection, job_id: str) -> Row:
+    row = lock_job(connection, job_id)
+    if _is_final(row):
+        raise WrongJobStateError(
+            "the job is final", resource_type="lookalike/Job", resource_name=f"jobs/{job_id}"
+        )
+    return row
 
 
 def _is_final(row: Row) -> bool:

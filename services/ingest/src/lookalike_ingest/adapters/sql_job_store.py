@@ -7,21 +7,23 @@ import sqlalchemy as sa
 
 from lookalike_common.errors import NotFoundError
 from lookalike_ingest.adapters import sql_changes as changes
+from lookalike_ingest.adapters import sql_queries as queries
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_rows import failure_from_row, job_from_row, to_micros
 from lookalike_ingest.adapters.sql_tables import FAILURES, JOBS
 from lookalike_ingest.batching import BatchLimits
 from lookalike_ingest.job import (
-    FINAL_STATES,
     Item,
     ItemFailure,
     ItemResult,
     Job,
     JobState,
+    ListedItem,
     NewItem,
+    Outcome,
 )
 from lookalike_ingest.job_feed import JobFeed
-from lookalike_ingest.job_store import NewJob
+from lookalike_ingest.job_store import JobFilter, NewJob
 from lookalike_ingest.problem import Problem
 
 
@@ -58,35 +60,25 @@ class SqlJobStore:
     async def list_jobs(
         self,
         tenant: str,
+        which: JobFilter,
         *,
-        states: Sequence[JobState],
-        collection: str,
         before_generation: int | None,
         limit: int,
     ) -> Sequence[Job]:
         """Return jobs, newest first."""
-        query = sa.select(JOBS).where(JOBS.c.tenant == tenant)
-        if states:
-            query = query.where(JOBS.c.state.in_(states))
-        if collection:
-            query = query.where(JOBS.c.collection == collection)
-        if before_generation is not None:
-            query = query.where(JOBS.c.generation < before_generation)
-        query = query.order_by(JOBS.c.generation.desc()).limit(limit)
         return await self._database.read(
-            lambda connection: [job_from_row(row) for row in connection.execute(query)]
+            lambda connection: queries.list_jobs(
+                connection, tenant, which, before_generation, limit
+            )
         )
 
-    async def list_unfinished(self) -> Sequence[str]:
-        """Return the ids of the jobs that are not final, oldest first."""
-        query = (
-            sa.select(JOBS.c.id)
-            .where(JOBS.c.state.not_in(FINAL_STATES))
-            .order_by(JOBS.c.generation)
-        )
-        return await self._database.read(
-            lambda connection: list(connection.execute(query).scalars())
-        )
+    async def list_unfinished(self) -> Sequence[Job]:
+        """Return the jobs that are not final, oldest first."""
+        return await self._database.read(queries.list_unfinished)
+
+    async def list_retriable(self) -> Sequence[str]:
+        """Return the ids of the jobs of which items may be left to do."""
+        return await self._database.read(queries.list_retriable)
 
     async def begin_expansion(self, job_id: str) -> Job:
         """Set a job to work on finding its items."""
@@ -138,6 +130,18 @@ class SqlJobStore:
         """Say that the job works again."""
         return await self._set_state(job_id, JobState.RUNNING, "")
 
+    async def pause(self, job_id: str) -> Job:
+        """Stop a job until it is resumed."""
+        return self._publish(
+            await self._database.write(lambda connection: changes.pause_job(connection, job_id))
+        )
+
+    async def resume(self, job_id: str) -> Job:
+        """Begin another round of a paused job."""
+        return self._publish(
+            await self._database.write(lambda connection: changes.resume_job(connection, job_id))
+        )
+
     async def end(self, job_id: str, state: JobState, problem: Problem | None = None) -> Job:
         """Make a job final; items without an outcome count as skipped."""
         return self._publish(
@@ -156,6 +160,44 @@ class SqlJobStore:
         )
         return await self._database.read(
             lambda connection: [failure_from_row(row) for row in connection.execute(query)]
+        )
+
+    async def list_items(
+        self, job_id: str, *, outcomes: Sequence[Outcome | None], after: int, limit: int
+    ) -> Sequence[ListedItem]:
+        """Return items with an ordinal above `after`."""
+        return await self._database.read(
+            lambda connection: queries.list_items(connection, job_id, outcomes, after, limit)
+        )
+
+    async def first_pending(self, job_id: str) -> int | None:
+        """Return the ordinal of the first item without an outcome."""
+        return await self._database.read(
+            lambda connection: queries.first_pending(connection, job_id)
+        )
+
+    async def has_left(self, job_id: str) -> bool:
+        """Tell whether a job has items that failed or were not reached."""
+        return await self._database.read(lambda connection: queries.has_left(connection, job_id))
+
+    async def must_list_again(self, job_id: str) -> bool:
+        """Tell whether parts of a job's source could not be listed, or were not."""
+        return await self._database.read(
+            lambda connection: queries.must_list_again(connection, job_id)
+        )
+
+    async def list_left(
+        self, job_id: str, *, after: int, limit: int
+    ) -> tuple[Sequence[NewItem], int]:
+        """Return items that failed or were not reached, and the ordinal of the last one."""
+        return await self._database.read(
+            lambda connection: queries.list_left(connection, job_id, after, limit)
+        )
+
+    async def drop_done(self, job_id: str, items: Sequence[NewItem]) -> Sequence[NewItem]:
+        """Return those of the found items that a job has not brought to a good outcome."""
+        return await self._database.read(
+            lambda connection: queries.drop_done(connection, job_id, items)
         )
 
     async def list_ended_before(self, moment: datetime) -> Sequence[str]:

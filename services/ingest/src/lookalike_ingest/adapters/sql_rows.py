@@ -15,6 +15,8 @@ from lookalike_ingest.job import (
     ItemProblem,
     Job,
     JobState,
+    ListedItem,
+    Outcome,
 )
 from lookalike_ingest.places import place_from_text
 from lookalike_ingest.problem import Problem
@@ -49,6 +51,8 @@ def job_from_row(row: Row) -> Job:
         written=row.written,
         removed=row.removed,
         revision=row.revision,
+        round=row.round,
+        retry_of=row.retry_of,
         started_at=from_micros(row.started_at) if row.started_at else None,
         ended_at=from_micros(row.ended_at) if row.ended_at else None,
     )
@@ -63,6 +67,21 @@ def item_from_row(row: Row) -> Item:
         place=place_from_text(row.place),
         size=row.size,
         attributes=json.loads(row.attributes) if row.attributes else {},
+        attempts=row.attempts,
+    )
+
+
+def listed_from_row(row: Row) -> ListedItem:
+    """Return what a listing shows of one row of `items`."""
+    return ListedItem(
+        ordinal=row.ordinal,
+        key=row.key,
+        source_uri=row.source_uri,
+        place=place_from_text(row.place),
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        asset=row.asset,
+        media_type=row.media_type,
+        written=row.written,
         attempts=row.attempts,
     )
 

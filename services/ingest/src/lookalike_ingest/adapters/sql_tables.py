@@ -1,7 +1,8 @@
 """The tables of the job store, for SQLite and PostgreSQL alike.
 
 Times are microseconds since 1970. Counts stand in the job's row and move in the transaction that
-gives an item its outcome; `items.fold` is unique for a job, so that one key is one item.
+gives an item its outcome; `items.fold` is unique for a job, so that one key is one item;
+`items.listed` is false where listing its source failed.
 """
 
 import sqlalchemy as sa
@@ -44,9 +45,19 @@ JOBS = sa.Table(
     sa.Column("removed", sa.BigInteger, nullable=False, default=0),
     sa.Column("revision", sa.BigInteger, nullable=False, default=1),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("round", sa.BigInteger, nullable=False, default=0),
+    sa.Column("retry_of", sa.String(64), nullable=False, default=""),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("ended_at", sa.BigInteger),
     sa.Index("jobs_by_tenant", "tenant", "generation"),
+)
+
+LABELS = sa.Table(
+    "labels",
+    METADATA,
+    sa.Column("job", sa.String(64), primary_key=True),
+    sa.Column("key", Text, primary_key=True),
+    sa.Column("value", Text, nullable=False),
 )
 
 ITEMS = sa.Table(
@@ -62,6 +73,10 @@ ITEMS = sa.Table(
     sa.Column("attributes", Text),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("outcome", sa.String(16)),
+    sa.Column("listed", sa.Boolean, nullable=False, default=True),
+    sa.Column("asset", Text, nullable=False, default=""),
+    sa.Column("media_type", Text, nullable=False, default=""),
+    sa.Column("written", sa.BigInteger, nullable=False, default=0),
     sa.UniqueConstraint("job", "fold", name="items_by_key"),
     sqlite_with_rowid=False,
 )
@@ -87,6 +102,7 @@ FAILURES = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("failed_at", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("job", "ordinal", name="failures_once"),
+    sa.Index("failures_in_order", "job", "sequence"),
     sqlite_autoincrement=True,
 )
 

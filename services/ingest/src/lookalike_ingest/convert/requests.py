@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from lookalike.ingest.v1 import job_pb2
+from lookalike.ingest.v1 import ingest_service_pb2, job_pb2
 from lookalike.type.v1 import content_pb2
 from lookalike_common.errors import InvalidArgumentError, UnimplementedError
 from lookalike_ingest.convert.splitters import from_splitter
 from lookalike_ingest.convert.values import from_struct
 from lookalike_ingest.job import FilesSource, JobOptions, JobState
+from lookalike_ingest.job_store import JobFilter
 from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem
 from lookalike_ingest.places import AssetPlace
 
@@ -36,11 +37,16 @@ def from_job(job: job_pb2.Job) -> JobRequest:
     )
 
 
-def from_states(states: Sequence[job_pb2.Job.State.ValueType]) -> Sequence[JobState]:
-    """Return the states a listing asks for."""
-    if job_pb2.Job.STATE_UNSPECIFIED in states:
+def from_filter(request: ingest_service_pb2.ListJobsRequest) -> JobFilter:
+    """Return which jobs a listing asks for."""
+    if job_pb2.Job.STATE_UNSPECIFIED in request.states:
         raise InvalidArgumentError("name states, or leave the list empty", field="states")
-    return [JobState(job_pb2.Job.State.Name(each).removeprefix("STATE_")) for each in states]
+    names = [job_pb2.Job.State.Name(each) for each in request.states]
+    return JobFilter(
+        states=[JobState(name.removeprefix("STATE_")) for name in names],
+        collection=request.collection,
+        labels=[_from_label(each) for each in request.labels],
+    )
 
 
 def _refuse_unimplemented(job: job_pb2.Job) -> None:
@@ -90,3 +96,8 @@ def _from_content(content: content_pb2.Content, field: str) -> GivenBytes | Asse
             return GivenBytes(content.sequence.encode(), "sequence")
         case kind:
             raise UnimplementedError("this is not ingested yet", field=f"{field}.{kind}")
+
+
+def _from_label(text: str) -> tuple[str, str | None]:
+    key, equals, value = text.partition("=")
+    return key, value if equals else None

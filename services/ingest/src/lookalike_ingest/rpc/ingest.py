@@ -8,8 +8,9 @@ from lookalike_common.context import current_context
 from lookalike_common.ids import parse_name
 from lookalike_common.paging import decode_page_token, encode_page_token
 from lookalike_common.status import to_status
+from lookalike_ingest.convert.items import from_outcomes, to_item
 from lookalike_ingest.convert.jobs import to_failure, to_job
-from lookalike_ingest.convert.requests import from_job, from_states
+from lookalike_ingest.convert.requests import from_filter, from_job
 from lookalike_ingest.job import Job
 from lookalike_ingest.jobs import Jobs
 from lookalike_ingest.progress import ProgressMeter
@@ -44,13 +45,12 @@ class IngestServicer:
     ) -> pb.ListJobsResponse:
         """List jobs, newest first."""
         tenant = current_context().tenant
-        bound = ("jobs", tenant, list(request.states), request.collection)
+        bound = ("jobs", tenant, list(request.states), request.collection, list(request.labels))
         position = decode_page_token(request.page_token, *bound)
         size = request.page_size or _DEFAULT_PAGE
         jobs = await self._jobs.list_page(
             tenant,
-            states=from_states(request.states),
-            collection=request.collection,
+            from_filter(request),
             before_generation=int(position[0] or 0) if position else None,
             size=size + 1,
         )
@@ -67,6 +67,24 @@ class IngestServicer:
         """Stop a job for good."""
         return self._to_job(await self._jobs.cancel(*_own(request.name)))
 
+    async def PauseJob(  # noqa: N802 - the name of the rpc
+        self, request: pb.PauseJobRequest, _context: object
+    ) -> job_pb2.Job:
+        """Stop a job until it is resumed."""
+        return self._to_job(await self._jobs.pause(*_own(request.name)))
+
+    async def ResumeJob(  # noqa: N802 - the name of the rpc
+        self, request: pb.ResumeJobRequest, _context: object
+    ) -> job_pb2.Job:
+        """Let a paused job go on."""
+        return self._to_job(await self._jobs.resume(*_own(request.name)))
+
+    async def RetryJob(  # noqa: N802 - the name of the rpc
+        self, request: pb.RetryJobRequest, _context: object
+    ) -> job_pb2.Job:
+        """Start a job with what a final one left."""
+        return self._to_job(await self._jobs.retry(*_own(request.name)))
+
     async def WatchJob(  # noqa: N802 - the name of the rpc
         self, request: pb.WatchJobRequest, _context: object
     ) -> AsyncIterator[pb.WatchJobResponse]:
@@ -75,6 +93,27 @@ class IngestServicer:
         jobs = self._jobs.watch(tenant, job_id, request.offset, is_serving=self._is_serving)
         async for job in jobs:
             yield pb.WatchJobResponse(offset=job.revision, job=self._to_job(job, brief=True))
+
+    async def ListJobItems(  # noqa: N802 - the name of the rpc
+        self, request: pb.ListJobItemsRequest, _context: object
+    ) -> pb.ListJobItemsResponse:
+        """List items in the order of being found."""
+        tenant, job_id = _own(request.name)
+        bound = ("items", request.name, list(request.outcomes))
+        position = decode_page_token(request.page_token, *bound)
+        size = request.page_size or _DEFAULT_PAGE
+        found = await self._jobs.list_items(
+            tenant,
+            job_id,
+            outcomes=from_outcomes(request.outcomes),
+            after=int(position[0] or 0) if position else -1,
+            size=size + 1,
+        )
+        page, more = found[:size], len(found) > size
+        token = encode_page_token([page[-1].ordinal], *bound) if more else ""
+        return pb.ListJobItemsResponse(
+            items=[to_item(each) for each in page], next_page_token=token
+        )
 
     async def ListJobFailures(  # noqa: N802 - the name of the rpc
         self, request: pb.ListJobFailuresRequest, _context: object
