@@ -16,7 +16,6 @@ PYTHON := $(BIN)/python
 DISTRIBUTIONS := protos libs/common libs/media services/encoder services/search services/ingest \
 	services/gateway clients/python
 PYPROJECTS := $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
-TEST_WORKERS := 2
 SOURCES := libs services clients protos/generate.py tests
 
 .PHONY: help
@@ -50,6 +49,9 @@ lock: $(UV) ## Resolve the dependencies again, keeping what still fits
 generate: .venv/.synced ## Generate stubs and the descriptor image from protos/
 	@$(PYTHON) protos/generate.py
 
+# Tests run side by side; each worker has servers of its own, on ports of their own.
+TEST_WORKERS := 2
+
 # --- checks and tests ------------------------------------------------------------------------
 
 .PHONY: check
@@ -74,8 +76,8 @@ format: sync ## Format the code and the protos, and apply safe fixes
 	$(BIN)/buf format --write protos
 
 .PHONY: test
-test: sync models ## Unit, contract, integration and end-to-end tests
-	$(BIN)/pytest
+test: sync models ## Unit, contract, integration and end-to-end tests, side by side
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist worksteal
 
 .PHONY: test-ingest
 test-ingest: sync models ## Ingestion's slow suites: processes that are killed, large jobs

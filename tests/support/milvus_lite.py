@@ -16,7 +16,7 @@ from tests.support.milvus_process import stop_all_threads
 
 _HOST: Final = "127.0.0.1"
 _START_LIMIT: Final = 60.0
-_STOP_LIMIT: Final = 20.0
+_STOP_LIMIT: Final = 60.0
 
 _PROGRAM: Final = """
 import ctypes, signal, sys

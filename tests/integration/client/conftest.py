@@ -28,6 +28,7 @@ from lookalike.search.v1 import (
 from lookalike.type.v1 import server_info_service_pb2, server_info_service_pb2_grpc
 from lookalike_client import Client
 from lookalike_client.cli.app import main
+from lookalike_client.cli.session import complaints, console
 
 State = job_pb2.Job.State
 
@@ -320,7 +321,8 @@ def lookalike(
     address = f"127.0.0.1:{suite.port}"
     for service in ("ENCODER", "SEARCH", "INGEST"):
         monkeypatch.setenv(f"LOOKALIKE_{service}_ADDRESS", address)
-    monkeypatch.setenv("COLUMNS", "200")
+    for each in (console, complaints):  # a width of the environment counts at import only
+        monkeypatch.setattr(each, "width", 200)
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["lookalike", *arguments])

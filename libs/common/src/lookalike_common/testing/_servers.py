@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from lookalike_common.settings import ServerSettings, TargetSettings
 
@@ -63,8 +64,27 @@ def server_settings(**changes: object) -> ServerSettings:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago; prefer port 0 where the server can tell its own."""
+    """Return a port that was free a moment ago; prefer port 0 where the server can tell its own.
+
+    It is one that neither outgoing calls nor `lookalike up` take, this process never gets it again,
+    and test runs side by side hardly meet: two services on one port would share it silently.
+    """
+    while True:
+        port = _CHANCE.choice(_PORTS)
+        if port not in _taken and _is_free(port):
+            _taken.add(port)
+            return port
+
+
+_PORTS: Final = range(10_000, 19_000)
+_CHANCE: Final = random.SystemRandom()
+_taken: Final[set[int]] = set()
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
