@@ -51,6 +51,7 @@ generate: .venv/.synced ## Generate stubs and the descriptor image from protos/
 
 # Tests run side by side; each worker has servers of its own, on ports of their own.
 TEST_WORKERS := 2
+ROUNDS := 50
 
 # --- checks and tests ------------------------------------------------------------------------
 
@@ -82,6 +83,10 @@ test: sync models ## Unit, contract, integration and end-to-end tests, side by s
 .PHONY: test-ingest
 test-ingest: sync models ## Ingestion's slow suites: processes that are killed, large jobs
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist worksteal tests/ingest_slow
+
+.PHONY: test-chaos
+test-chaos: sync models ## Rounds of kill -9 over all programs during mixed jobs; ROUNDS=50
+	LOOKALIKE_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest -x tests/ingest_slow/test_chaos.py
 
 .PHONY: test-milvus
 test-milvus: sync ## Search's tests on a real Milvus 2.3.5, which is fetched once and runs unreachable
