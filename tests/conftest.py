@@ -4,6 +4,8 @@
 starts only under `tests.support.loopback_only`; then only tests that ask for `milvus_uri` or
 `milvus_process` run. Or LOOKALIKE_TEST_MILVUS_URI names one that is there already.
 
+`--database postgresql` lets ingest's tests keep their jobs in PostgreSQL instead of SQLite.
+
 A test marked `feature("keyword")` runs where the conformance table says that this works; the
 table's own test proves that it is refused elsewhere. `lite_only` and `server_only` are about one.
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from lookalike_search.conformance import FEATURES, Verdict, expected
+from tests.support.ingest_database import PreparedPostgres
 from tests.support.milvus_lite import MilvusLite
 from tests.support.milvus_process import MilvusProcess
 from tests.support.milvus_server import MilvusServer
@@ -30,6 +33,7 @@ _BACKENDS = {"lite": "milvus-lite", "server": "milvus-2.3"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--milvus", choices=("lite", "server"), default="lite")
+    parser.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -88,3 +92,18 @@ def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for tests that take a database of their own and never stop it."""
     with started_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def prepared_postgres(postgres: PostgresServer) -> PreparedPostgres:
+    """Databases of that server on which ingest starts quickly."""
+    return PreparedPostgres(postgres)
+
+
+@pytest.fixture
+def chosen_database(request: pytest.FixtureRequest) -> str | None:
+    """The URL of a database of the test's own by `--database`; None for SQLite."""
+    if request.config.getoption("database") == "sqlite":
+        return None
+    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+    return prepared.create_database()

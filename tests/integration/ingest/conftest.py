@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,24 +13,21 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from pydantic import ByteSize
+from pydantic import ByteSize, SecretStr
 
 from lookalike.asset.v1 import asset_service_pb2_grpc
 from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
 from lookalike_common.channels import open_channel
 from lookalike_common.status import error_from_rpc
 from lookalike_common.testing import loopback, running
-from lookalike_ingest.adapters.dbos_engine import DbosEngine
 from lookalike_ingest.app import build
-from lookalike_ingest.engine import Steps, Task, Work
-from lookalike_ingest.expansion import EXPAND
 from lookalike_ingest.settings import (
     AssetSettings,
     IngestServerSettings,
     IngestSettings,
     JobSettings,
 )
-from lookalike_ingest.shard import SHARD
+from tests.support.ingest_database import prepare_engine
 from tests.support.ingest_peers import COLLECTION, Peers, running_encoder, running_search
 
 State = job_pb2.Job.State
@@ -148,15 +144,7 @@ def prepared_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of the engine that knows its queues: finding new ones takes it a second."""
     file = tmp_path_factory.mktemp("engine") / "engine.sqlite"
 
-    async def prepare() -> None:
-        async def nothing(_task: Task, _steps: Steps) -> None:
-            pass
-
-        engine = DbosEngine(f"sqlite:///{file}", polling_interval=FAST.polling_interval)
-        await engine.start({kind: Work(nothing, 2) for kind in (EXPAND, SHARD)})
-        await engine.stop()
-
-    asyncio.run(prepare())
+    prepare_engine(f"sqlite:///{file}")
     return file
 
 
@@ -174,7 +162,11 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def settings(
-    peers: Peers, root: Path, tmp_path: Path, prepared_engine: Path
+    peers: Peers,
+    root: Path,
+    tmp_path: Path,
+    prepared_engine: Path,
+    chosen_database: str | None,
 ) -> AsyncIterator[IngestSettings]:
     """Settings of a service whose peers run."""
     (tmp_path / "data").mkdir()
@@ -183,6 +175,7 @@ async def settings(
         yield IngestSettings(
             server=SERVER,
             data_dir=tmp_path / "data",
+            database_url=SecretStr(chosen_database) if chosen_database else None,
             roots=(root,),
             encoder=loopback(encoder.port),
             search=loopback(search.port),

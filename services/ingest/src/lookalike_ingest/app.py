@@ -1,23 +1,29 @@
 """Puts the service together; the only place that constructs its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
 from lookalike.asset.v1 import asset_service_pb2_grpc
 from lookalike.ingest.v1 import ingest_service_pb2_grpc
 from lookalike_common.channels import open_channel
+from lookalike_common.health import OVERALL
 from lookalike_common.server import GrpcServer, Service
 from lookalike_ingest.adapters.dbos_engine import DbosEngine
 from lookalike_ingest.adapters.encoder_client import EncoderClient
 from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.adapters.folder_spool import FolderSpool
+from lookalike_ingest.adapters.postgres_presence import PostgresPresence
 from lookalike_ingest.adapters.search_client import SearchClient
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
+from lookalike_ingest.adapters.sql_spool import SqlSpool
 from lookalike_ingest.adapters.sql_tables import METADATA
 from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.asset_store import AssetStore
@@ -42,7 +48,7 @@ from lookalike_ingest.rpc.assets import SERVICE as ASSET_SERVICE
 from lookalike_ingest.rpc.assets import AssetServicer
 from lookalike_ingest.rpc.ingest import SERVICE as INGEST_SERVICE
 from lookalike_ingest.rpc.ingest import IngestServicer
-from lookalike_ingest.settings import IngestSettings
+from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_ingest.shard import SHARD, ShardWorker
 from lookalike_ingest.sources.containers import ContainerLimits, Containers
 from lookalike_ingest.sources.listing import Lister
@@ -59,9 +65,11 @@ from lookalike_ingest.steps.fetch import FetchStep
 from lookalike_ingest.steps.split import MakeSplitter
 from lookalike_ingest.steps.unpack import UnpackStep
 from lookalike_ingest.steps.write import WriteStep
+from lookalike_ingest.takeover import Takeover
 from lookalike_media import ImageLimits
 
 _EXPANSIONS_AT_ONCE = 2
+_HEALTH_INTERVAL = timedelta(seconds=1)
 FEATURES = ("assets", "files", "items", "zip")
 """What GetServerInfo names; other sources and splitters end with UNIMPLEMENTED."""
 
@@ -75,14 +83,12 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         database = await _open_database(settings, stack)
         store = SqlJobStore(database, feed)
         assets = await _open_assets(settings, stack)
-        spool = FolderSpool(settings.data_dir / "spool")
+        spool = _spool(settings, database)
         roots = Roots(settings.roots)
         encoder = EncoderClient(await stack.enter_async_context(open_channel(settings.encoder)))
         entities = SearchClient(await stack.enter_async_context(open_channel(settings.search)))
-        engine = DbosEngine(
-            f"sqlite:///{settings.data_dir / 'engine.sqlite'}",
-            polling_interval=settings.jobs.polling_interval,
-        )
+        executor = _executor(settings)
+        engine = _engine(settings, executor)
         scope = JobScope(store, feed, spool, meter, _backoff(settings))
         containers = _open_containers(settings, roots, assets, stack)
         pipeline = _pipeline(
@@ -126,26 +132,86 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             entities=entities,
             limits=JobsLimits(max_unfinished=settings.jobs.max_unfinished),
         )
-        stack.push_async_callback(engine.stop)
-        await engine.start(
-            {
-                EXPAND: Work(expansion.handle, _EXPANSIONS_AT_ONCE),
-                SHARD: Work(worker.handle, settings.jobs.shards_at_once),
-            }
+        server = _server(settings, jobs, meter, assets, registry)
+        kinds = {
+            EXPAND: Work(expansion.handle, _EXPANSIONS_AT_ONCE),
+            SHARD: Work(worker.handle, settings.jobs.shards_at_once),
+        }
+        housekeeping = Housekeeping(
+            store,
+            engine,
+            assets,
+            spool,
+            retention=settings.jobs.retention,
+            resubmit=jobs.resubmit,
         )
+        await _start(settings, stack, engine, executor, kinds)
         stack.push_async_callback(jobs.close)
         await jobs.resume_all()
-        housekeeping = Housekeeping(store, engine, assets, spool, settings.jobs.retention)
-        _run_beside(stack, housekeeping)
-        yield _server(settings, jobs, meter, assets, registry)
+        if settings.role is not Role.API:
+            _run_beside(stack, housekeeping.run())
+        _run_beside(stack, _watch_database(database, server, settings.role))
+        yield server
+
+
+async def _start(
+    settings: IngestSettings,
+    stack: AsyncExitStack,
+    engine: DbosEngine,
+    executor: str,
+    kinds: Mapping[str, Work],
+) -> None:
+    """Begin to work, in the sight of other workers if there may be any."""
+    if settings.database_url is None or settings.role is Role.API:
+        stack.push_async_callback(engine.stop)
+        await engine.start({} if settings.role is Role.API else kinds)
+        return
+    presence = PostgresPresence(settings.database_url.get_secret_value(), executor)
+    stack.push_async_callback(presence.release)  # when the engine has stopped
+    await presence.hold()
+    stack.push_async_callback(engine.stop)
+    await engine.start(kinds)
+    takeover = Takeover(engine, presence, delay=settings.jobs.takeover_delay)
+    _run_beside(stack, takeover.run())
 
 
 async def _open_database(settings: IngestSettings, stack: AsyncExitStack) -> SqlDatabase:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = SqlDatabase(f"sqlite:///{settings.data_dir / 'jobs.sqlite'}", METADATA)
+    database = SqlDatabase(_database_url(settings, "jobs.sqlite"), METADATA)
     stack.push_async_callback(database.close)
     await database.open()
     return database
+
+
+def _database_url(settings: IngestSettings, file: str) -> str:
+    """Return the one database's URL, or that of a file for this purpose."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{settings.data_dir / file}"
+
+
+def _executor(settings: IngestSettings) -> str:
+    """Return who begins tasks: this start of this replica, never taken for an earlier one.
+
+    On SQLite there is nobody else, and DBOS itself brings back what it left.
+    """
+    if settings.database_url is None:
+        return "local"
+    return f"{settings.jobs.executor}:{uuid4().hex[:12]}"
+
+
+def _engine(settings: IngestSettings, executor: str) -> DbosEngine:
+    return DbosEngine(
+        _database_url(settings, "engine.sqlite"),
+        polling_interval=settings.jobs.polling_interval,
+        executor_id=executor,
+    )
+
+
+def _spool(settings: IngestSettings, database: SqlDatabase) -> Spool:
+    if settings.database_url is not None:
+        return SqlSpool(database)
+    return FolderSpool(settings.data_dir / "spool")
 
 
 async def _open_assets(settings: IngestSettings, stack: AsyncExitStack) -> FolderAssetStore:
@@ -223,21 +289,22 @@ def _server(
     def is_serving() -> bool:
         return server.health.is_serving()
 
+    services = [
+        Service(
+            INGEST_SERVICE,
+            ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+            IngestServicer(jobs, meter, is_serving),
+        ),
+        Service(
+            ASSET_SERVICE,
+            asset_service_pb2_grpc.add_AssetServiceServicer_to_server,
+            AssetServicer(Assets(store, max_bytes=max_asset_bytes)),
+        ),
+    ]
     server = GrpcServer(
         settings.server,
         server_name="ingest",
-        services=[
-            Service(
-                INGEST_SERVICE,
-                ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
-                IngestServicer(jobs, meter, is_serving),
-            ),
-            Service(
-                ASSET_SERVICE,
-                asset_service_pb2_grpc.add_AssetServiceServicer_to_server,
-                AssetServicer(Assets(store, max_bytes=max_asset_bytes)),
-            ),
-        ],
+        services=[] if settings.role is Role.WORKER else services,
         features=FEATURES,
         limits={
             "max_asset_bytes": max_asset_bytes,
@@ -254,15 +321,23 @@ def _server(
     return server
 
 
-def _run_beside(stack: AsyncExitStack, housekeeping: Housekeeping) -> None:
-    """Keep house until the stack closes."""
-    task = asyncio.create_task(housekeeping.run())
+def _run_beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Run something until the stack closes."""
+    task = asyncio.create_task(work)
 
     async def stop() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     stack.push_async_callback(stop)
+
+
+async def _watch_database(database: SqlDatabase, server: GrpcServer, role: Role) -> None:
+    """Say whether jobs can be asked for and worked on: not without their store."""
+    while True:
+        reachable = await database.is_reachable()
+        server.health.set_serving(OVERALL if role is Role.WORKER else INGEST_SERVICE, reachable)
+        await asyncio.sleep(_HEALTH_INTERVAL.total_seconds())
 
 
 def _backoff(settings: IngestSettings) -> Backoff:

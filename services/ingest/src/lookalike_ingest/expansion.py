@@ -75,14 +75,14 @@ class Expansion:
             await self._copy_left(job)
         else:
             await self._list_source(job)
-        return await self._store.end_expansion(job.id)
+        return await self._store.end_expansion(job.id, job.expansion)
 
     async def _list_source(self, job: Job) -> None:
         found = self._lister.list_items(job)
         while items := await self._take(found):
             if job.retry_of:
                 items = await self._store.drop_done(job.retry_of, items)
-            await self._store.add_items(job.id, items)
+            await self._store.add_items(job.id, items, job.expansion)
 
     async def _copy_left(self, job: Job) -> None:
         """Take what the job before has left to do, from where it lay then."""
@@ -93,7 +93,7 @@ class Expansion:
             )
             if not items:
                 return
-            await self._store.add_items(job.id, items)
+            await self._store.add_items(job.id, items, job.expansion)
 
     async def _check_collection(self, job: Job) -> None:
         get = partial(self._entities.get_collection, job.spec.collection)

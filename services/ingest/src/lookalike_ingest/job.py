@@ -238,6 +238,8 @@ class Job:
     """Rises whenever work is submitted anew; tasks of an older round have nothing to do."""
     retry_of: str = ""
     """The id of the job whose failed and unreached items these are."""
+    expansion: int = 0
+    """How often finding its items was begun."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 

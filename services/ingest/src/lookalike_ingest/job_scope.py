@@ -12,7 +12,7 @@ from lookalike_common.errors import NotFoundError
 from lookalike_ingest.engine import Task
 from lookalike_ingest.job import Job, JobState
 from lookalike_ingest.job_feed import JobFeed
-from lookalike_ingest.job_store import JobStore
+from lookalike_ingest.job_store import JobStore, SupersededError
 from lookalike_ingest.patience import TRANSIENT, Backoff, Patience
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import ProgressMeter
@@ -102,6 +102,9 @@ class JobScope:
                 return await work(job)
         except NotFoundError:
             return 0  # forgotten meanwhile
+        except SupersededError as error:
+            _LOG.warning("left to the worker that took over: %s", error)
+            return 0  # which the engine will not hear from this process
         except JobFailedError as error:
             await self._fail(task.job, error.cause)
         except TRANSIENT:

@@ -6,7 +6,7 @@ in that same transaction, so they cannot differ from the rows they count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from lookalike_ingest.batching import BatchLimits
@@ -48,6 +48,10 @@ class JobFilter:
     """All of them; None stands for any value."""
 
 
+class SupersededError(Exception):
+    """Another worker has begun the same task anew: whoever meets this leaves it alone."""
+
+
 class JobStore(Protocol):
     """Jobs, their items, outcomes and failures."""
 
@@ -82,11 +86,19 @@ class JobStore(Protocol):
     async def begin_expansion(self, job_id: str) -> Job:
         """Set a job to work on finding its items, forgetting what a broken attempt found."""
 
-    async def add_items(self, job_id: str, items: Sequence[NewItem]) -> Job:
-        """Keep found items in order. The second one with a key is folded (same place) or fails."""
+    async def add_items(
+        self, job_id: str, items: Sequence[NewItem], expansion: int | None = None
+    ) -> Job:
+        """Keep found items in order. The second one with a key is folded (same place) or fails.
 
-    async def end_expansion(self, job_id: str) -> Job:
-        """Set the total; a job without anything left to do becomes final."""
+        Raises SupersededError when a later expansion than the given one has begun.
+        """
+
+    async def end_expansion(self, job_id: str, expansion: int | None = None) -> Job:
+        """Set the total; a job without anything left to do becomes final.
+
+        Raises SupersededError as above.
+        """
 
     async def claim_batch(
         self, job_id: str, first: int, last: int, limits: BatchLimits
@@ -152,3 +164,6 @@ class JobStore(Protocol):
 
     async def delete(self, job_id: str) -> None:
         """Forget a job."""
+
+    async def claim_chore(self, name: str, every: timedelta) -> bool:
+        """Tell whether something to be done every so often is due, and this caller's to do."""

@@ -91,7 +91,7 @@ class JobsLimits:
     """For a look at the collection; without an answer the job is accepted, and looks again."""
     watch_interval: timedelta = timedelta(seconds=0.1)
     """At most so often a follower is told of changes."""
-    look_interval: timedelta = timedelta(seconds=0.5)
+    look_interval: timedelta = timedelta(seconds=0.25)
     """So often a follower looks for changes made by other processes."""
 
 
@@ -254,8 +254,12 @@ class Jobs:
         return await self._store.list_items(job_id, outcomes=outcomes, after=after, limit=size)
 
     async def resume_all(self) -> None:
-        """Submit all unfinished jobs again, in case a crash came before the engine knew them."""
+        """Submit all unfinished jobs again, and let go of bytes whose job nobody knows."""
         await self._spool.keep_only(await self._store.list_retriable())
+        await self.resubmit()
+
+    async def resubmit(self) -> None:
+        """Submit all unfinished jobs again, in case a crash came before the engine knew them."""
         for job in await self._store.list_unfinished():
             await self._submit(job)
 

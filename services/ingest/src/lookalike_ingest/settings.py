@@ -1,10 +1,13 @@
 """Settings of the ingest service: `LOOKALIKE_INGEST__…`."""
 
 import os
+import socket
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import ByteSize, Field
+from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
 
 from lookalike_common.settings import (
     Frozen,
@@ -20,6 +23,17 @@ def default_data_dir() -> Path:
     """Return the service's folder in the user's data folder."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "lookalike" / "ingest"
+
+
+class Role(StrEnum):
+    """What a replica does."""
+
+    ALL = "all"
+    """Answers, and works on jobs."""
+    API = "api"
+    """Answers: jobs that it accepts are worked on elsewhere."""
+    WORKER = "worker"
+    """Works on jobs, and serves nothing but health, server info and metrics."""
 
 
 class IngestServerSettings(ServerSettings):
@@ -60,6 +74,11 @@ class JobSettings(Frozen):
     """How long ended jobs are remembered."""
     polling_interval: PositiveDuration = timedelta(seconds=0.1)
     """How often the queues of tasks are looked at."""
+    executor: str = Field(default_factory=socket.gethostname, min_length=1, max_length=200)
+    """What this replica is called in logs; every start of it adds an id of its own."""
+    takeover_delay: PositiveDuration = timedelta(seconds=3)
+    """With several replicas: one that holds no lock in the database for so long is dead, and its
+    tasks go on elsewhere. A restart of the database must fit in it, or work is done twice."""
 
 
 class MediaSettings(Frozen):
@@ -102,8 +121,14 @@ class IngestSettings(ServiceSettings):
 
     server: IngestServerSettings = IngestServerSettings()
     """The gRPC server."""
+    role: Role = Role.ALL
+    """What this replica does; all but `all` need a `database_url`."""
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where jobs and assets are kept."""
+    database_url: SecretStr | None = None
+    """`postgresql://user:password@host/database`, which several replicas may share; without it,
+    jobs are kept in SQLite files in the data folder. It needs sessions of its own: no pool in
+    between that lends one to several clients. A replica opens up to 17 connections."""
     roots: tuple[Path, ...] = ()
     """Folders that jobs may read, as a JSON list; none by default."""
     encoder: TargetSettings = TargetSettings(
@@ -122,3 +147,16 @@ class IngestSettings(ServiceSettings):
     """What an archive may hold."""
     assets: AssetSettings = AssetSettings()
     """How originals are kept."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("a database_url begins with postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _can_share(self) -> Self:
+        if self.role is not Role.ALL and self.database_url is None:
+            raise ValueError(f"role {self.role} needs a database_url: nobody else sees SQLite")
+        return self

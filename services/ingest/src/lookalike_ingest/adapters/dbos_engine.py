@@ -6,6 +6,10 @@ advertises a console), the polling interval (a second by default), no limit of r
 over the limit would be stuck for ever; attempts are counted in the job store). DBOS is a
 singleton, runs tasks on the event loop that launched it, and replaces that loop's default thread
 pool by its own; `stop` gives the loop a fresh one.
+
+On PostgreSQL many processes share the queues. DBOS lets exactly one of them begin a task and keeps
+what only its owner says, but brings nobody's tasks back except those of its own executor id, at its
+launch. As every process has an id of its own there, `takeover.py` does it for all.
 """
 
 import asyncio
@@ -13,12 +17,13 @@ import contextvars
 import importlib.util
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from dbos import (
     DBOS,
     DBOSConfig,
@@ -28,7 +33,10 @@ from dbos import (
     StepOptions,
 )
 
+from lookalike_common.errors import BackendUnavailableError
+from lookalike_ingest.adapters.sql_engine import is_postgres, make_engine
 from lookalike_ingest.engine import Task, Work
+from lookalike_ingest.takeover import Claim
 
 _APPLICATION = "lookalike-ingest"
 _VERSION = "1"
@@ -36,6 +44,8 @@ _THREADS = 16
 _LISTENER_SECONDS = 0.2  # nothing is listened for; stopping waits for one round of it
 _SQLITE_FOR_NEW_PYTHON = (3, 42)
 _MAX_PRIORITY = 2**31 - 1
+_CONNECTIONS = 8
+_SUBMIT_SECONDS = 10  # DBOS itself would wait for its database for ever
 
 
 class DbosEngine:
@@ -47,17 +57,22 @@ class DbosEngine:
         self._database_url = database_url
         self._polling_interval = polling_interval
         self._executor_id = executor_id
+        self._engine: sa.Engine | None = None
         self._kinds: Mapping[str, Work] = {}
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], str] = {}
         self._run_task = DBOS.workflow(name="run_task", max_recovery_attempts=None)(
             self._workflow()
         )
 
     async def start(self, kinds: Mapping[str, Work]) -> None:
-        """Launch DBOS on this loop: at start nothing is served yet, so it may block it."""
+        """Launch DBOS on this loop: at start nothing is served yet, so it may block it.
+
+        Without any kind it only submits.
+        """
         self._kinds = kinds
         _quieten_logging()
         DBOS(config=self._config())
+        DBOS.listen_queues(list(kinds))
         DBOS.launch()
         for kind, work in kinds.items():
             await DBOS.register_queue_async(
@@ -71,9 +86,14 @@ class DbosEngine:
         """Put a task into its queue; a task that is known already stays as it is.
 
         In an empty context: DBOS lets no step start a workflow, and tasks are nobody's children.
+        Raises BackendUnavailableError.
         """
-        enqueuing = self._enqueue(task)
-        await asyncio.create_task(enqueuing, context=contextvars.Context())
+        enqueuing = asyncio.create_task(self._enqueue(task), context=contextvars.Context())
+        try:
+            async with asyncio.timeout(_SUBMIT_SECONDS):
+                await enqueuing
+        except TimeoutError as error:
+            raise BackendUnavailableError("the engine's database cannot be reached") from error
 
     async def cancel(self, job: str) -> None:
         """Cancel what waits in the queues. What runs is left to see that its job is final."""
@@ -91,6 +111,32 @@ class DbosEngine:
         if known:
             await DBOS.delete_workflows_async([each.workflow_id for each in known])
 
+    async def list_claims(self) -> Sequence[Claim]:
+        """Return all tasks that some executor has begun and not finished."""
+        begun = await DBOS.list_workflows_async(
+            status="PENDING", load_input=False, load_output=False
+        )
+        here = set(self._running.values())
+        return [
+            Claim(
+                each.workflow_id,
+                each.queue_name or "",
+                each.executor_id or "",
+                mislaid=each.executor_id == self._executor_id and each.workflow_id not in here,
+            )
+            for each in begun
+        ]
+
+    async def take_over(self, executor: str) -> None:
+        """Put an executor's tasks back into their queues, except those that others have by now."""
+        recover = DBOS._recover_pending_workflows  # noqa: SLF001 - all else takes from the living
+        await asyncio.to_thread(recover, [executor])
+
+    async def begin_again(self, claims: Sequence[Claim]) -> None:
+        """Put some tasks of this process back into their queues."""
+        for claim in claims:
+            await DBOS.resume_workflow_async(claim.key, queue_name=claim.kind)
+
     async def stop(self) -> None:
         """Interrupt what runs, which leaves it pending in the database, and shut DBOS down."""
         logging.getLogger("dbos").setLevel(logging.ERROR)  # it warns of every interrupted task
@@ -100,6 +146,8 @@ class DbosEngine:
         with ThreadPoolExecutor(1) as executor:  # DBOS.destroy joins threads that need this loop
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(executor, lambda: DBOS.destroy(destroy_registry=True))
+        if self._engine is not None:
+            self._engine.dispose()
         loop.set_default_executor(ThreadPoolExecutor())
 
     async def _enqueue(self, task: Task) -> None:
@@ -111,11 +159,12 @@ class DbosEngine:
 
     def _workflow(self) -> Callable[[str, str, int, int, int], Coroutine[Any, Any, None]]:
         async def run_task(kind: str, job: str, first: int, last: int, round_: int) -> None:
+            task = Task(kind, job, first, last, round_)
             current = asyncio.current_task()
             if current is not None:
-                self._running.add(current)
-                current.add_done_callback(self._running.discard)
-            await self._kinds[kind].handler(Task(kind, job, first, last, round_), _DbosSteps())
+                self._running[current] = task.key
+                current.add_done_callback(self._running.pop)
+            await self._kinds[kind].handler(task, _DbosSteps())
 
         return run_task
 
@@ -130,7 +179,11 @@ class DbosEngine:
             max_executor_threads=_THREADS,
             notification_listener_polling_interval_sec=_LISTENER_SECONDS,
         )
-        if self._database_url.startswith("sqlite"):
+        if is_postgres(self._database_url):
+            self._engine = make_engine(self._database_url, _CONNECTIONS)
+            config["system_database_engine"] = self._engine  # made by DBOS, it would not be tuned
+            config["use_listen_notify"] = False
+        else:
             config["db_engine_kwargs"] = _sqlite_arguments()
             _set_wal(Path(self._database_url.removeprefix("sqlite:///")))
         return config

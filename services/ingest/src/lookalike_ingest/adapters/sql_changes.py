@@ -23,6 +23,7 @@ from lookalike_ingest.adapters.sql_rows import (
     to_micros,
 )
 from lookalike_ingest.adapters.sql_tables import (
+    CHORES,
     FAILURES,
     GENERATION_ROW,
     GENERATIONS,
@@ -42,7 +43,7 @@ from lookalike_ingest.job import (
     NewItem,
     Outcome,
 )
-from lookalike_ingest.job_store import NewJob
+from lookalike_ingest.job_store import NewJob, SupersededError
 from lookalike_ingest.places import place_to_text
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.spec_codec import spec_to_text
@@ -92,13 +93,21 @@ def begin_expansion(connection: sa.Connection, job_id: str) -> Job:
         return job_from_row(row)
     for table in (ITEMS, FAILURES):
         connection.execute(sa.delete(table).where(table.c.job == job_id))
-    started = row.started_at or now_micros()
-    return _update(connection, job_id, state=JobState.RUNNING, started_at=started, found=0)
+    return _update(
+        connection,
+        job_id,
+        state=JobState.RUNNING,
+        started_at=row.started_at or now_micros(),
+        found=0,
+        expansion=row.expansion + 1,
+    )
 
 
-def add_items(connection: sa.Connection, job_id: str, items: Sequence[NewItem]) -> Job:
+def add_items(
+    connection: sa.Connection, job_id: str, items: Sequence[NewItem], expansion: int | None
+) -> Job:
     """Keep found items in order; the second one with a key is folded or fails."""
-    row = lock_job(connection, job_id)
+    row = _lock_expansion(connection, job_id, expansion)
     if _is_final(row) or not items:
         return job_from_row(row)
     unique = _fold_duplicates(connection, job_id, items)
@@ -124,9 +133,9 @@ def add_items(connection: sa.Connection, job_id: str, items: Sequence[NewItem]) 
     return _update(connection, job_id, found=row.found + len(items))
 
 
-def end_expansion(connection: sa.Connection, job_id: str) -> Job:
+def end_expansion(connection: sa.Connection, job_id: str, expansion: int | None) -> Job:
     """Set the total and count what found its outcome on the way."""
-    row = lock_job(connection, job_id)
+    row = _lock_expansion(connection, job_id, expansion)
     if _is_final(row) or row.total is not None:
         return job_from_row(row)
     grouped = connection.execute(
@@ -246,6 +255,24 @@ def delete_job(connection: sa.Connection, job_id: str) -> None:
     connection.execute(sa.delete(JOBS).where(JOBS.c.id == job_id))
 
 
+def claim_chore(connection: sa.Connection, name: str, every: timedelta) -> bool:
+    """Note that a chore is done now, unless it was done lately."""
+    now = now_micros()
+    since = now - every // timedelta(microseconds=1)
+    due = sa.or_(
+        CHORES.c.done_at <= since, CHORES.c.done_at > now
+    )  # later than now: a clock jumped
+    changed = connection.execute(
+        sa.update(CHORES).where(CHORES.c.name == name, due).values(done_at=now)
+    )
+    if changed.rowcount:
+        return True
+    if connection.execute(sa.select(CHORES).where(CHORES.c.name == name)).one_or_none():
+        return False
+    connection.execute(sa.insert(CHORES).values(name=name, done_at=now))
+    return True
+
+
 def lock_job(connection: sa.Connection, job_id: str) -> Row:
     """Return a job's row, locked where the database locks rows. Raises NotFoundError."""
     query = sa.select(JOBS).where(JOBS.c.id == job_id).with_for_update()
@@ -254,6 +281,13 @@ def lock_job(connection: sa.Connection, job_id: str) -> Row:
         raise NotFoundError(
             "no such job", resource_type="lookalike/Job", resource_name=f"jobs/{job_id}"
         )
+    return row
+
+
+def _lock_expansion(connection: sa.Connection, job_id: str, expansion: int | None) -> Row:
+    row = lock_job(connection, job_id)
+    if expansion is not None and row.expansion != expansion:
+        raise SupersededError(f"expansion {expansion} of job {job_id}")
     return row
 
 

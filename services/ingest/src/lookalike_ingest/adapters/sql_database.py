@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from lookalike_common.errors import LookalikeError
 from lookalike_ingest.adapters.sql_engine import is_postgres, make_engine
 from lookalike_ingest.adapters.sql_errors import collided, translate
 
@@ -22,6 +23,7 @@ _READERS = 2
 _WRITERS = 4
 _CONNECTIONS = 8
 """To PostgreSQL: for writers, readers, and two for threads that read for themselves."""
+_ANSWER_SECONDS = 5
 _TRIES = 5
 _LONGEST_PAUSE_SECONDS = 0.05
 _SCHEMA_LOCK = 7_364_201_001
@@ -61,6 +63,15 @@ class SqlDatabase:
     def read_blocking(self, query: Callable[[sa.Connection], T]) -> T:
         """Do the same in the calling thread."""
         return _attempt(lambda: self._read(query))
+
+    async def is_reachable(self) -> bool:
+        """Tell whether the database answers soon."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self.read(lambda connection: connection.execute(sa.select(1)))
+        except (LookalikeError, TimeoutError):
+            return False
+        return True
 
     async def close(self) -> None:
         """Wait for what runs, then let go of the database."""

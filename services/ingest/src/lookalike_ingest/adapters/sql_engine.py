@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 
 import sqlalchemy as sa
+from psycopg.conninfo import make_conninfo
 
 _BUSY_TIMEOUT_MS = 30_000
 _POOL_TIMEOUT_SECONDS = 30
@@ -18,10 +19,9 @@ _POSTGRES: Mapping[str, str | int] = {
 """A database that vanished without a word is given up within a quarter of a minute."""
 _SESSION_MS: Mapping[str, int] = {
     "statement_timeout": 60_000,
-    "lock_timeout": 10_000,
-    "idle_in_transaction_session_timeout": 30_000,
+    "idle_in_transaction_session_timeout": 10_000,
 }
-"""What holds a connection or a lock for longer is a defect, and must not stop the others."""
+"""A process that stands still holds up nobody else's jobs for longer."""
 
 
 def is_postgres(url: str) -> bool:
@@ -46,9 +46,9 @@ def make_engine(url: str, connections: int) -> sa.Engine:
     )
 
 
-def session_arguments() -> Mapping[str, str | int]:
-    """Return what a single connection beside the engine is opened with."""
-    return _POSTGRES
+def session_conninfo(url: str) -> str:
+    """Return what a single connection to PostgreSQL, beside the engine, is opened with."""
+    return make_conninfo(url, **_POSTGRES)
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

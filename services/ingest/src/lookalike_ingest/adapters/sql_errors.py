@@ -6,6 +6,8 @@ from lookalike_common.errors import BackendUnavailableError, LookalikeError, Sto
 
 _COLLIDED = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock not available: the same transaction may work again."""
+_RACED = "23505"
+"""A row that was not there when it was looked for: next time it is seen."""
 _FULL = frozenset({"53100"})
 _AWAY_CLASSES = ("08", "53", "57", "58")
 """Connection, resources, operator intervention (also a statement's time-out), system error."""
@@ -13,7 +15,7 @@ _AWAY_CLASSES = ("08", "53", "57", "58")
 
 def collided(error: sa.exc.SQLAlchemyError) -> bool:
     """Tell whether a transaction was given up only because of another one."""
-    return _sqlstate(error) in _COLLIDED
+    return _sqlstate(error) in {*_COLLIDED, _RACED}
 
 
 def translate(error: sa.exc.SQLAlchemyError) -> LookalikeError | None:

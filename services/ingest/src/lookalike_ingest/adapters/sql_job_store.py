@@ -1,7 +1,7 @@
 """The job store on SQL: SQLite on one machine, PostgreSQL in a cluster."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -88,16 +88,20 @@ class SqlJobStore:
             )
         )
 
-    async def add_items(self, job_id: str, items: Sequence[NewItem]) -> Job:
+    async def add_items(
+        self, job_id: str, items: Sequence[NewItem], expansion: int | None = None
+    ) -> Job:
         """Keep found items in order."""
         return await self._database.write(
-            lambda connection: changes.add_items(connection, job_id, items)
+            lambda connection: changes.add_items(connection, job_id, items, expansion)
         )
 
-    async def end_expansion(self, job_id: str) -> Job:
+    async def end_expansion(self, job_id: str, expansion: int | None = None) -> Job:
         """Set the total; a job without anything left to do becomes final."""
         return self._publish(
-            await self._database.write(lambda connection: changes.end_expansion(connection, job_id))
+            await self._database.write(
+                lambda connection: changes.end_expansion(connection, job_id, expansion)
+            )
         )
 
     async def claim_batch(
@@ -210,6 +214,12 @@ class SqlJobStore:
     async def delete(self, job_id: str) -> None:
         """Forget a job."""
         await self._database.write(lambda connection: changes.delete_job(connection, job_id))
+
+    async def claim_chore(self, name: str, every: timedelta) -> bool:
+        """Tell whether a chore is due, and this caller's to do."""
+        return await self._database.write(
+            lambda connection: changes.claim_chore(connection, name, every)
+        )
 
     async def _set_state(self, job_id: str, state: JobState, reason: str) -> Job:
         return self._publish(

@@ -53,6 +53,7 @@ def job_from_row(row: Row) -> Job:
         revision=row.revision,
         round=row.round,
         retry_of=row.retry_of,
+        expansion=row.expansion,
         started_at=from_micros(row.started_at) if row.started_at else None,
         ended_at=from_micros(row.ended_at) if row.ended_at else None,
     )

@@ -34,6 +34,7 @@ JOBS = sa.Table(
     sa.Column("state", sa.String(32), nullable=False, index=True),
     sa.Column("state_reason", Text, nullable=False, default=""),
     sa.Column("problem", Text),
+    sa.Column("expansion", sa.BigInteger, nullable=False, default=0),
     sa.Column("total", sa.BigInteger),
     sa.Column("found", sa.BigInteger, nullable=False, default=0),
     sa.Column("created", sa.BigInteger, nullable=False, default=0),
@@ -104,6 +105,22 @@ FAILURES = sa.Table(
     sa.UniqueConstraint("job", "ordinal", name="failures_once"),
     sa.Index("failures_in_order", "job", "sequence"),
     sqlite_autoincrement=True,
+)
+
+SPOOL = sa.Table(
+    "spool",
+    METADATA,
+    sa.Column("job", sa.String(64), primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("written_at", sa.BigInteger, nullable=False),
+)
+
+CHORES = sa.Table(
+    "chores",
+    METADATA,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("done_at", sa.BigInteger, nullable=False),
 )
 
 GENERATION_ROW = 1
