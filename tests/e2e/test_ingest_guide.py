@@ -32,8 +32,30 @@ def test_every_block_does_what_it_says(ended: list[Ended]) -> None:
         assert each.code == 0, block + each.output + each.complaints
 
 
-def test_a_folder_is_ingested_once(ended: list[Ended]) -> None:
-    first, narrowed, given = (each.output for each in ended)
-    assert re.findall(r"succeeded in .*: (.*)", first) == ["3 created", "3 unchanged"]
-    assert re.findall(r"succeeded in .*: (.*)", narrowed) == ["2 created, 1 skipped", "1 unchanged"]
-    assert given.splitlines()[-1] == "2 of 2"
+def told(ended: list[Ended], phrase: str) -> str:
+    """What the one block with a phrase in it said."""
+    (output,) = [
+        each.output for (_, block), each in zip(GUIDE.blocks, ended, strict=True) if phrase in block
+    ]
+    return output
+
+
+def ends(ended: list[Ended], phrase: str) -> list[str]:
+    """How the jobs of a block ended."""
+    said = told(ended, phrase)
+    return re.findall(r"^jobs/\w+ succeeded .*s: (.*)", said, re.MULTILINE)
+
+
+def test_files(ended: list[Ended]) -> None:
+    assert ends(ended, "again: everything") == ["3 created", "3 unchanged"]
+    assert ends(ended, "--include") == ["2 created, 1 skipped", "1 unchanged"]
+    assert told(ended, "ItemsSource").splitlines()[-1] == "2 of 2"
+
+
+def test_what_failed_is_told_and_retried(ended: list[Ended], running_suite: Suite) -> None:
+    assert ends(ended, "jobs retry") == ["3 unchanged, 1 failed", "1 created"]
+    assert re.search(r"failed,broken.png,file://", told(ended, "jobs retry"))
+    listed = re.findall(r"│ succeeded.*", told(ended, "jobs retry"))
+    assert ["with failures" in each for each in listed] == [False, True]
+    page = (running_suite.root / "guide" / "report.html").read_text(encoding="utf-8")
+    assert "broken.png" in page

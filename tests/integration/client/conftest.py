@@ -82,6 +82,11 @@ class FakeSuite(
     watched_from: list[int] = field(default_factory=list)
     roots_closed: bool = False
     failures: list[job_pb2.JobFailure] = field(default_factory=list)
+    items: list[job_pb2.JobItem] = field(default_factory=list)
+    listed: ingest_service_pb2.ListJobsRequest = field(
+        default_factory=ingest_service_pb2.ListJobsRequest
+    )
+    """The latest request for jobs."""
 
     # Collections and searches
 
@@ -217,6 +222,56 @@ class FakeSuite(
         self, request: ingest_service_pb2.ListJobFailuresRequest, context: grpc.ServicerContext
     ) -> ingest_service_pb2.ListJobFailuresResponse:
         return ingest_service_pb2.ListJobFailuresResponse(failures=self.failures)
+
+    @override
+    def ListJobItems(
+        self, request: ingest_service_pb2.ListJobItemsRequest, context: grpc.ServicerContext
+    ) -> ingest_service_pb2.ListJobItemsResponse:
+        asked = set(request.outcomes)
+        items = [each for each in self.items if not asked or each.outcome in asked]
+        place = int(request.page_token or 0)
+        more = str(place + 1) if place + 1 < len(items) else ""
+        return ingest_service_pb2.ListJobItemsResponse(
+            items=items[place : place + 1], next_page_token=more
+        )
+
+    @override
+    def ListJobs(
+        self, request: ingest_service_pb2.ListJobsRequest, context: grpc.ServicerContext
+    ) -> ingest_service_pb2.ListJobsResponse:
+        self.listed.CopyFrom(request)
+        return ingest_service_pb2.ListJobsResponse(jobs=self.jobs)
+
+    @override
+    def PauseJob(
+        self, request: ingest_service_pb2.PauseJobRequest, context: grpc.ServicerContext
+    ) -> job_pb2.Job:
+        return self._moved(request.name, State.STATE_PAUSED)
+
+    @override
+    def ResumeJob(
+        self, request: ingest_service_pb2.ResumeJobRequest, context: grpc.ServicerContext
+    ) -> job_pb2.Job:
+        return self._moved(request.name, State.STATE_RUNNING)
+
+    @override
+    def CancelJob(
+        self, request: ingest_service_pb2.CancelJobRequest, context: grpc.ServicerContext
+    ) -> job_pb2.Job:
+        return self._moved(request.name, State.STATE_CANCELLED)
+
+    @override
+    def RetryJob(
+        self, request: ingest_service_pb2.RetryJobRequest, context: grpc.ServicerContext
+    ) -> job_pb2.Job:
+        job = job_pb2.Job(name=f"jobs/j{len(self.jobs)}", retry_of=request.name)
+        self.jobs.append(job)
+        return job
+
+    def _moved(self, name: str, state: "State.ValueType") -> job_pb2.Job:
+        job = self._job(name)
+        job.state = state
+        return job
 
     def _job(self, name: str) -> job_pb2.Job:
         return next(job for job in self.jobs if job.name == name)

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from PIL import Image
 from typing_extensions import override
 
-from lookalike.ingest.v1.job_pb2 import FilesSource, ItemCounts, Job, JobFailure
+from lookalike.ingest.v1.job_pb2 import FilesSource, ItemCounts, Job, JobFailure, JobItem
 from lookalike.type.v1.segment_pb2 import Segment
 
 if TYPE_CHECKING:
@@ -107,11 +107,20 @@ def test_a_table_tells_what_failed_and_where(
     assert re.search(r"bad.png *│ line 7, page 3 *│ decode *│ broken", ended.output)
 
 
-def test_a_row_of_csv_for_each_failure(lookalike: Command, suite: "FakeSuite", job: Job) -> None:
+def test_a_row_of_csv_for_each_item(lookalike: Command, suite: "FakeSuite", job: Job) -> None:
+    suite.items.extend(
+        [
+            JobItem(item="new.png", outcome=JobItem.OUTCOME_CREATED, entities=2, attempts=1),
+            JobItem(item="bad.png", outcome=JobItem.OUTCOME_FAILED),
+            JobItem(item="late.png", line=4),
+        ]
+    )
     suite.failures.extend([failure("a,\n.png", uri="file:///a"), failure("=1+1", message="-x")])
     ended = lookalike("jobs", "report", job.name, "--format", "csv")
-    first, second = csv.DictReader(io.StringIO(ended.output))
-    assert first["item"] == "a,\n.png"
+    new, late, first, second = csv.DictReader(io.StringIO(ended.output))
+    assert (new["outcome"], new["item"], new["entities"]) == ("created", "new.png", "2")
+    assert (late["outcome"], late["line"]) == ("not reached", "4")
+    assert (first["outcome"], first["item"]) == ("failed", "a,\n.png")
     assert first["source_uri"] == "file:///a"
     assert (first["line"], first["place"], first["step"]) == ("7", "page 3", "decode")
     assert (first["reason"], first["attempts"]) == ("INVALID_CONTENT", "2")

@@ -18,6 +18,9 @@ from lookalike_client._watching import watch
 Source = job_pb2.FilesSource | job_pb2.TableSource | job_pb2.ItemsSource | job_pb2.CollectionSource
 """Where a job's items come from."""
 
+_PAGE = 1000
+"""Items in a reply: jobs may have a million."""
+
 
 class JobCalls:
     """What a client can ask about jobs, which are named by id or full name."""
@@ -70,19 +73,41 @@ class JobCalls:
         return self._call.unary(self._jobs.GetJob, request)
 
     def jobs(
-        self, *, collection: str = "", states: Sequence[job_pb2.Job.State.ValueType] = ()
+        self,
+        *,
+        collection: str = "",
+        states: Sequence[job_pb2.Job.State.ValueType] = (),
+        labels: Sequence[str] = (),
     ) -> Iterator[job_pb2.Job]:
-        """Jobs, newest first; of one collection or in some states, if these are named."""
+        """Jobs, newest first; of one collection, in some states, with labels, if these are named.
+
+        A label is `name=value`, or `name` for any value.
+        """
         of = collection_name(collection) if collection else ""
 
         def page(token: str) -> ingest_service_pb2.ListJobsResponse:
             request = ingest_service_pb2.ListJobsRequest(
-                collection=of, states=states, page_token=token
+                collection=of, states=states, labels=labels, page_token=token
             )
             return self._call.unary(self._jobs.ListJobs, request)
 
         for reply in pages(page):
             yield from reply.jobs
+
+    def pause_job(self, job: str) -> job_pb2.Job:
+        """Stop a job until it is resumed; what it has under way is finished first."""
+        request = ingest_service_pb2.PauseJobRequest(name=job_name(job))
+        return self._call.unary(self._jobs.PauseJob, request)
+
+    def resume_job(self, job: str) -> job_pb2.Job:
+        """Let a paused job go on."""
+        request = ingest_service_pb2.ResumeJobRequest(name=job_name(job))
+        return self._call.unary(self._jobs.ResumeJob, request)
+
+    def retry_job(self, job: str) -> job_pb2.Job:
+        """Start a new job with the items of a final one that failed or were not reached."""
+        request = ingest_service_pb2.RetryJobRequest(name=job_name(job))
+        return self._call.unary(self._jobs.RetryJob, request)
 
     def cancel_job(self, job: str) -> job_pb2.Job:
         """Stop a job for good; what it wrote stays."""
@@ -114,6 +139,23 @@ class JobCalls:
 
         for reply in pages(page):
             yield from reply.failures
+
+    def job_items(
+        self, job: str, *, outcomes: Sequence[job_pb2.JobItem.Outcome.ValueType] = ()
+    ) -> Iterator[job_pb2.JobItem]:
+        """The items of a job in the order of being found; with some outcomes, if these are named.
+
+        OUTCOME_UNSPECIFIED names those that have none yet.
+        """
+
+        def page(token: str) -> ingest_service_pb2.ListJobItemsResponse:
+            request = ingest_service_pb2.ListJobItemsRequest(
+                name=job_name(job), outcomes=outcomes, page_size=_PAGE, page_token=token
+            )
+            return self._call.unary(self._jobs.ListJobItems, request)
+
+        for reply in pages(page):
+            yield from reply.items
 
     # Assets
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from lookalike.ingest.v1 import job_pb2
 from lookalike_client.cli.exits import ExitCode
 from lookalike_client.cli.places import place_of
-from lookalike_client.cli.session import console, printable, state_word
+from lookalike_client.cli.session import complaints, console, printable, state_word
 from lookalike_client.client import Client
 
 _FAILURES_SHOWN = 10
@@ -33,6 +33,21 @@ def follow(client: Client, job: job_pb2.Job) -> job_pb2.Job:
             job = moved
             _show(progress, bar, job)
     return job
+
+
+def stay(client: Client, job: job_pb2.Job) -> ExitCode:
+    """Follow a job and tell how it ended; the exit code for that."""
+    try:
+        return show_end(client, follow(client, job))
+    except KeyboardInterrupt:
+        complaints.print(f"the job goes on: lookalike jobs watch {job.name}")
+        raise
+
+
+def leave(job: job_pb2.Job) -> ExitCode:
+    """Print the name of a job that goes on by itself."""
+    console.print(job.name)
+    return ExitCode.DONE
 
 
 def show_end(client: Client, job: job_pb2.Job) -> ExitCode:
@@ -72,6 +87,33 @@ def failures_table(failures: Sequence[job_pb2.JobFailure]) -> Table:
         where = [printable(place)] if any(places) else []
         table.add_row(item, *where, failure.step, printable(failure.error.message))
     return table
+
+
+def items_table(items: Sequence[job_pb2.JobItem]) -> Table:
+    """Items, and what became of each; columns in which all would be empty are left out."""
+    columns: dict[str, list[str]] = {
+        "item": [printable(each.item or each.source_uri) for each in items],
+        "line": [f"{each.line:,}" if each.line else "" for each in items],
+        "what it is": [printable(each.media_type) for each in items],
+        "outcome": [outcome_word(each) for each in items],
+        "entities": [f"{each.entities:,}" if each.entities else "" for each in items],
+        "tries": [str(each.attempts) if each.attempts > 1 else "" for each in items],
+    }
+    shown = {heading: cells for heading, cells in columns.items() if any(cells)}
+    table = Table()
+    for heading in shown:
+        numbers = heading in {"line", "entities", "tries"}
+        table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def outcome_word(item: job_pb2.JobItem) -> str:
+    """What became of an item: `created`, or `not reached`."""
+    if not item.outcome:
+        return "not reached"
+    return job_pb2.JobItem.Outcome.Name(item.outcome).removeprefix("OUTCOME_").lower()
 
 
 def _progress() -> Progress:

@@ -6,9 +6,8 @@ from lookalike.ingest.v1 import job_pb2
 from lookalike_client._jobs import with_source
 from lookalike_client._names import collection_name, encoder_name
 from lookalike_client.cli import ingest_options as given
-from lookalike_client.cli.exits import ExitCode
-from lookalike_client.cli.following import follow, show_end
-from lookalike_client.cli.session import CollectionOption, complaints, console, session_of
+from lookalike_client.cli.following import leave, stay
+from lookalike_client.cli.session import CollectionOption, complaints, session_of
 from lookalike_client.cli.sources import Sources, sources_of
 from lookalike_client.client import Client
 from lookalike_client.errors import AlreadyExistsError, InvalidRequestError, NotFoundError
@@ -87,7 +86,7 @@ def ingest(
     with session_of(context).client() as client:
         ensure_collection(client, order, encoder or sources.encoder())
         job = start(client, order, copied or sources, upload=upload)
-        raise typer.Exit(_stay(client, job) if wait else _leave(job))
+        raise typer.Exit(stay(client, job) if wait else leave(job))
 
 
 def ensure_collection(client: Client, order: job_pb2.Job, encoder: str) -> None:
@@ -122,16 +121,3 @@ def start(
                 raise
         complaints.print("the service may not read that path (see `up --root`); sending it")
     return client.create_job(with_source(order, wanted.sent(client)))
-
-
-def _stay(client: Client, job: job_pb2.Job) -> ExitCode:
-    try:
-        return show_end(client, follow(client, job))
-    except KeyboardInterrupt:
-        complaints.print(f"the job goes on: lookalike jobs watch {job.name}")
-        raise
-
-
-def _leave(job: job_pb2.Job) -> ExitCode:
-    console.print(job.name)
-    return ExitCode.DONE

@@ -3,8 +3,8 @@
 import csv
 import enum
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lookalike.ingest.v1 import job_pb2
 from lookalike_client.cli.exits import CommandError
-from lookalike_client.cli.following import failures_table, summary
+from lookalike_client.cli.following import failures_table, outcome_word, summary
 from lookalike_client.cli.places import segment_in_words
 from lookalike_client.cli.report_page import page
 from lookalike_client.cli.session import complaints, printable, session_of
@@ -23,6 +23,9 @@ from lookalike_client.errors import LookalikeError
 
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_WITHOUT_FAILED = tuple(
+    value for name, value in job_pb2.JobItem.Outcome.items() if name != "OUTCOME_FAILED"
+)
 _COLUMNS = (
     *("outcome", "item", "source_uri", "media_type", "asset", "entities", "attempts"),
     *("line", "place", "step", "reason", "message"),
@@ -94,25 +97,38 @@ def _write_page(client: Client, job: job_pb2.Job, target: TextIO, *, here: bool)
 def _write_csv(client: Client, job: job_pb2.Job, target: TextIO) -> None:
     rows = csv.DictWriter(target, _COLUMNS, restval="")
     rows.writeheader()
-    for row in _failed(client.job_failures(job.name)):
+    others = client.job_items(job.name, outcomes=_WITHOUT_FAILED)
+    for row in chain(map(_item, others), map(_failure, client.job_failures(job.name))):
         rows.writerow({name: _cell(value) for name, value in row.items()})
 
 
-def _failed(failures: Iterable[job_pb2.JobFailure]) -> Iterator[dict[str, str]]:
-    for failure in failures:
-        error = LookalikeError.from_status(failure.error)
-        yield {
-            "outcome": "failed",
-            "item": failure.item,
-            "source_uri": failure.source_uri,
-            "asset": failure.asset,
-            "attempts": str(failure.attempts),
-            "line": str(failure.line or ""),
-            "place": segment_in_words(failure.segment),
-            "step": failure.step,
-            "reason": error.reason,
-            "message": error.brief(),
-        }
+def _item(item: job_pb2.JobItem) -> dict[str, str]:
+    return {
+        "outcome": outcome_word(item),
+        "item": item.item,
+        "source_uri": item.source_uri,
+        "media_type": item.media_type,
+        "asset": item.asset,
+        "entities": str(item.entities),
+        "attempts": str(item.attempts),
+        "line": str(item.line or ""),
+    }
+
+
+def _failure(failure: job_pb2.JobFailure) -> dict[str, str]:
+    error = LookalikeError.from_status(failure.error)
+    return {
+        "outcome": "failed",
+        "item": failure.item,
+        "source_uri": failure.source_uri,
+        "asset": failure.asset,
+        "attempts": str(failure.attempts),
+        "line": str(failure.line or ""),
+        "place": segment_in_words(failure.segment),
+        "step": failure.step,
+        "reason": error.reason,
+        "message": error.brief(),
+    }
 
 
 def _cell(text: str) -> str:
