@@ -74,6 +74,8 @@ class EncoderFacts:
     ready: bool
     source_kind: ContentKind | None
     """What a string of an entity is to it; None where it encodes no strings."""
+    takes: frozenset[ContentKind] = frozenset()
+    """Kinds of content that it encodes; assets may be of any kind."""
 
 
 class EncoderPort(Protocol):

@@ -149,6 +149,10 @@ class VectorFieldSpec:
     """What `encoder` encodes: a declared attribute, or `text`; empty for the entity's content."""
     source_kind: str = "text"
     """As what it is encoded: a `ContentKind`, by the encoder's modality."""
+    optional: bool = False
+    """Entities may lack it."""
+    takes: tuple[str, ...] = ()
+    """Of an optional field: kinds of content (`ContentKind`) that its encoder takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Final
 
 from lookalike_common.errors import ConcurrentChangeError, InvalidArgumentError
 from lookalike_search.attributes import canonical_json, coerce_attributes
+from lookalike_search.encoding import Content
 from lookalike_search.model import CollectionSpec, EntityRecord, JsonValue, Vector, VectorFieldSpec
 from lookalike_search.vectors import vector_bytes
 from lookalike_search.writing import (
@@ -162,7 +163,8 @@ def _present(draft: EntityDraft) -> list[str]:
 def _check(change: EntityChange, spec: CollectionSpec, *, asked_for_vectors: bool) -> None:
     if change.content and change.draft.content is None:
         raise InvalidArgumentError("is to be encoded, and is missing", field=_CONTENT)
-    if change.content and not any(_takes_content(each) for each in spec.vector_fields):
+    kind = change.draft.content.kind if change.draft.content else ""
+    if change.content and not any(_takes_content(each, kind) for each in spec.vector_fields):
         raise InvalidArgumentError("no vector field of the collection encodes it", field=_CONTENT)
     if asked_for_vectors and not change.vectors:
         raise InvalidArgumentError("there are none; vectors cannot be removed", field=_VECTORS)
@@ -197,12 +199,19 @@ def _encoding(
             )
         if after is not None and after != before:
             yield after
-    elif change.content and change.draft.content is not None and _takes_content(field):
-        yield Encoding(field, change.draft.content, _CONTENT)
+    elif (content := change.draft.content) is not None and change.content:
+        yield from _content_encoding(field, content)
 
 
-def _takes_content(field: VectorFieldSpec) -> bool:
-    return bool(field.encoder) and not field.source_attribute
+def _content_encoding(field: VectorFieldSpec, content: Content) -> Iterable[Encoding]:
+    if _takes_content(field, content.kind):
+        yield Encoding(field, content, _CONTENT)
+
+
+def _takes_content(field: VectorFieldSpec, kind: str) -> bool:
+    """Tell whether content is encoded for a field; optional ones leave out what they cannot."""
+    encodes = bool(field.encoder) and not field.source_attribute
+    return encodes and (not field.optional or kind in field.takes)
 
 
 def _changed_hash(

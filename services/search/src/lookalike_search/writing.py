@@ -115,8 +115,12 @@ def prepare(draft: EntityDraft, spec: CollectionSpec) -> PreparedWrite:
     missing = tuple(
         _encoding(each, draft, attributes)
         for each in spec.vector_fields
-        if each.name not in draft.vectors
+        if each.name not in draft.vectors and not _may_lack(each, draft, attributes)
     )
+    if not missing and not draft.vectors:
+        raise InvalidArgumentError(
+            "there is none, and nothing that the collection's encoders take", field="vectors"
+        )
     content_hash = draft.content_hash or hash_sources(
         spec,
         {name: vector_bytes(vector) for name, vector in draft.vectors.items()}
@@ -193,7 +197,8 @@ def hash_sources(spec: CollectionSpec, sources: Mapping[str, bytes]) -> str:
     """Return the SHA-256, in hex, of what each vector field's vector comes from, and how."""
     total = hashlib.sha256()
     for each in spec.vector_fields:
-        for part in (each.name.encode(), each.fingerprint.encode(), sources[each.name]):
+        source = sources.get(each.name, b"")
+        for part in (each.name.encode(), each.fingerprint.encode(), source):
             total.update(len(part).to_bytes(8, "big") + part)
     return total.hexdigest()
 
@@ -239,6 +244,17 @@ def decide(
     return Decision(
         Outcome.UNCHANGED, replace(kept, update_time=stored.update_time, confirmed=True)
     )
+
+
+def _may_lack(
+    field: VectorFieldSpec, draft: EntityDraft, attributes: Mapping[str, JsonValue]
+) -> bool:
+    """Tell whether an entity lacks an optional field: there is nothing to make its vector of."""
+    if not field.optional:
+        return False
+    if field.source_attribute:
+        return source_encoding(field, draft.text, attributes) is None
+    return draft.content is None or draft.content.kind not in field.takes
 
 
 def _encoding(

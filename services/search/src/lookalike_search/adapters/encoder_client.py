@@ -55,6 +55,16 @@ _RELATIONS: Final[Mapping[Relation, encoder_service_pb2.StructureMatch.ValueType
 }
 
 
+_TAKEN: Final[Mapping[int, tuple[ContentKind, ...]]] = {
+    content_pb2.MODALITY_TEXT: (ContentKind.TEXT,),
+    content_pb2.MODALITY_IMAGE: (ContentKind.IMAGE, ContentKind.RAW_IMAGE, ContentKind.ASSET),
+    content_pb2.MODALITY_AUDIO: (ContentKind.AUDIO, ContentKind.RAW_AUDIO, ContentKind.ASSET),
+    content_pb2.MODALITY_MOLECULE: (ContentKind.SMILES,),
+    content_pb2.MODALITY_SEQUENCE: (ContentKind.SEQUENCE,),
+}
+"""By modality, what an encoder takes; an asset is a picture or a sound."""
+
+
 class EncoderClient:
     """An `EncoderPort` on a channel."""
 
@@ -80,6 +90,9 @@ class EncoderClient:
             ready=found.state == encoder_pb2.Encoder.STATE_READY,
             source_kind=next(
                 (kind for modality, kind in _STRINGS.items() if modality in found.modalities), None
+            ),
+            takes=frozenset(
+                kind for modality in found.modalities for kind in _TAKEN.get(modality, ())
             ),
         )
 

@@ -82,6 +82,7 @@ class VectorFieldDraft:
     index: IndexSpec = field(default_factory=IndexSpec)
     space: str = ""
     source_attribute: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,7 @@ class Collections:
         check_attributes(draft.attributes)
         _check_partition_key(draft.partition_key, draft.attributes, self._store.capabilities)
         names = _field_names(draft.vector_fields)
+        _check_optional(draft.vector_fields)
         capabilities = self._store.capabilities
         if len(names) > capabilities.max_vector_fields:
             raise UnsupportedByBackendError(
@@ -236,6 +238,8 @@ class Collections:
             index=draft.index,
             source_attribute=draft.source_attribute,
             source_kind=facts.source_kind or "text",
+            optional=draft.optional,
+            takes=tuple(sorted(facts.takes)) if draft.optional else (),
         )
 
 
@@ -244,6 +248,15 @@ def check_etag(collection: StoredCollection, etag: str) -> None:
     if etag and etag != collection.etag:
         raise EtagMismatchError(
             "the collection changed since its etag was read; read it again", field="etag"
+        )
+
+
+def _check_optional(fields: Sequence[VectorFieldDraft]) -> None:
+    """Raise `InvalidArgumentError` for a field that entities cannot lack, as it is the only one."""
+    if len(fields) == 1 and fields[0].optional:
+        raise InvalidArgumentError(
+            "is the only vector field; entities without any vector cannot be stored",
+            field="collection.vector_fields[0].optional",
         )
 
 
@@ -332,6 +345,7 @@ def _unbound(name: str, draft: VectorFieldDraft, at: str) -> VectorFieldSpec:
         kind=draft.kind or VectorKind.DENSE,
         space=draft.space,
         index=draft.index,
+        optional=draft.optional,
     )
 
 

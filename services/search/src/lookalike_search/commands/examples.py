@@ -27,6 +27,7 @@ from lookalike_search.encoding import Content, EncoderPort
 from lookalike_search.model import (
     CollectionSpec,
     Consistency,
+    EntityRecord,
     Projection,
     StoredCollection,
     Task,
@@ -207,7 +208,7 @@ class Examples:
         if missing and freshness != _STRONG:  # perhaps only not seen yet
             found |= await read(missing, freshness=_STRONG)
         return [
-            found[each.entity_id].vectors[field] if each.entity_id in found else _missing(each)
+            _own_vector(found[each.entity_id], field) if each.entity_id in found else _missing(each)
             for each in refs
         ]
 
@@ -246,6 +247,13 @@ def _placed(error: LookalikeError, at: str) -> LookalikeError:
     """Return the error at its place in the request, if it is about what the request says."""
     about = isinstance(error, InvalidArgumentError | EncoderMismatchError | UnimplementedError)
     return error.at(at) if about else error
+
+
+def _own_vector(record: EntityRecord, field: str) -> Vector | LookalikeError:
+    vector = record.vectors.get(field)
+    if vector is None:
+        return InvalidArgumentError(f"the entity has no vector in the field {field}")
+    return vector
 
 
 def _missing(ref: EntityRef) -> NotFoundError:

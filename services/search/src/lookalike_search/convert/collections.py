@@ -197,6 +197,7 @@ def _from_field(message: collection_pb2.VectorField) -> VectorFieldDraft:
         index=IndexSpec(type=_INDEXES[message.index.type], params=dict(message.index.params)),
         space=message.space,
         source_attribute=message.source_attribute,
+        optional=message.optional,
     )
 
 
@@ -210,6 +211,7 @@ def _to_field(spec: VectorFieldSpec, indexed: float) -> collection_pb2.VectorFie
         encoder_fingerprint=spec.fingerprint,
         space=spec.space,
         source_attribute=spec.source_attribute,
+        optional=spec.optional,
     )
     message.index.type = _Index.Type.ValueType(_INDEX_NUMBERS[spec.index.type])
     message.index.params.update(spec.index.params)

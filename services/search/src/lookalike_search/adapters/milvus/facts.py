@@ -88,6 +88,8 @@ def _field_to_json(spec: VectorFieldSpec) -> dict[str, object]:
         "index": {"type": spec.index.type, "params": dict(spec.index.params)},
         "source_attribute": spec.source_attribute,
         "source_kind": spec.source_kind,
+        "optional": spec.optional,
+        "takes": list(spec.takes),
     }
 
 
@@ -104,6 +106,8 @@ def _field_from_json(facts: Mapping[str, Any]) -> VectorFieldSpec:  # JSON, chec
         index=IndexSpec(type=IndexType(index["type"]), params=index["params"]),
         source_attribute=facts.get("source_attribute", ""),
         source_kind=facts.get("source_kind", "text"),
+        optional=facts.get("optional", False),
+        takes=tuple(facts.get("takes", ())),
     )
 
 

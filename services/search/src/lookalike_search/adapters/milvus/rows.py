@@ -20,7 +20,7 @@ from lookalike_search.adapters.milvus.schema import (
     has_times,
     typed_attributes,
 )
-from lookalike_search.adapters.milvus.vector_columns import VectorColumn, vector_column
+from lookalike_search.adapters.milvus.vector_columns import VectorColumn
 from lookalike_search.adapters.milvus.word_columns import TEXT, WordColumn
 from lookalike_search.attributes import canonical_json, format_timestamp
 from lookalike_search.filters import column_name
@@ -30,6 +30,7 @@ from lookalike_search.model import (
     EntityRecord,
     JsonValue,
     Projection,
+    Vector,
 )
 
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
@@ -77,14 +78,15 @@ def to_columns(
         *(
             data
             for column in vectors
-            for data in column.pack([each.vectors[column.field] for each in records])
+            for data in column.pack([_vector(each, column) for each in records])
         ),
         *(data for column in words for data in column.pack(records)),
     ]
 
 
-def output_columns(projection: Projection) -> list[str]:
+def output_columns(projection: Projection, vectors: Iterable[VectorColumn]) -> list[str]:
     """Return the names of the columns that a projection needs."""
+    shown = [each for each in vectors if each.field in projection.vectors]
     return [
         ID,
         ITEM,
@@ -92,7 +94,8 @@ def output_columns(projection: Projection) -> list[str]:
         *([TEXT] if projection.text else []),
         *([SYSTEM] if projection.system else []),
         *([ATTRIBUTES] if projection.attributes else []),
-        *(vector_column(name) for name in sorted(projection.vectors)),
+        *(each.name for each in shown),
+        *(each.present_name for each in shown if each.present_name),
     ]
 
 
@@ -112,7 +115,7 @@ def from_columns(
     attributes = _read_jsons(by_name.get(ATTRIBUTES), count)
     times = _read_times(by_name.get(WRITTEN), count)
     unpacked = {
-        each.field: each.unpack(by_name[each.name], count)
+        each.field: _unpack(each, by_name, count)
         for each in vectors
         if count and each.field in projection.vectors
     }
@@ -123,12 +126,32 @@ def from_columns(
             content_hash=hashes[row],
             text=texts[row],
             attributes=attributes[row],
-            vectors={name: some[row] for name, some in unpacked.items()},
+            vectors=_vectors(unpacked, row),
             write_time=times[row],
             **_read_system(systems[row]),
         )
         for row in range(count)
     ]
+
+
+def _vector(record: EntityRecord, column: VectorColumn) -> Vector | None:
+    """Return an entity's vector; only an optional one may be missing."""
+    return record.vectors.get(column.field) if column.optional else record.vectors[column.field]
+
+
+def _unpack(
+    column: VectorColumn, by_name: Mapping[str, schema_pb2.FieldData], count: int
+) -> Sequence[Vector | None]:
+    vectors = column.unpack(by_name[column.name], count)
+    if not column.present_name:
+        return vectors
+    present = by_name[column.present_name].scalars.bool_data.data
+    return [each if there else None for each, there in zip(vectors, present, strict=True)]
+
+
+def _vectors(unpacked: Mapping[str, Sequence[Vector | None]], row: int) -> dict[str, Vector]:
+    found = ((name, some[row]) for name, some in unpacked.items())
+    return {name: vector for name, vector in found if vector is not None}
 
 
 def read_ids(columns: Iterable[schema_pb2.FieldData]) -> list[str]:

@@ -164,7 +164,7 @@ def search_request(
         dsl=scope.expression,
         dsl_type=common_pb2.BoolExprV1,
         placeholder_group=group.SerializeToString(),
-        output_fields=[*output_columns(scope.projection), *extra_columns],
+        output_fields=[*output_columns(scope.projection, scope.columns), *extra_columns],
         search_params=key_values(params),
         nq=len(placeholder.values),
         consistency_level=level,

@@ -367,12 +367,13 @@ class MilvusStore(CollectionLife):
         dialect = self._known_dialect()
         effort = {name: int(value) for name, value in params.items()}
         effort["ef"] = max(effort.get("ef", limit), limit)
+        column = column_of(field, native_bits=dialect.native_bits)
         ask = Ask(
             tenant=tenant,
             storage=collection.storage,
-            column=column_of(field, native_bits=dialect.native_bits),
+            column=column,
             columns=self._columns(collection),
-            expression=matching(where, collection, self._clock()),
+            expression=column.among_present(matching(where, collection, self._clock())),
             limit=limit,
             projection=projection,
             freshness=freshness,
@@ -434,7 +435,7 @@ class MilvusStore(CollectionLife):
         params: Mapping[str, object] = MappingProxyType({}),
     ) -> list[EntityRecord]:
         _check_in_memory(collection)
-        columns = output_columns(projection)
+        columns = output_columns(projection, self._columns(collection))
         if collection.settings.ttl is not None:
             columns.append(WRITTEN)
         request = query_request(collection, expression, columns, freshness, params)

@@ -72,6 +72,8 @@ class VectorColumn:
     dimensions: int
     metric: Metric
     form: Form
+    optional: bool = False
+    """Whether rows may lack it: Milvus wants a vector in each, so a column tells."""
 
     @property
     def name(self) -> str:
@@ -82,6 +84,18 @@ class VectorColumn:
     def count_name(self) -> str:
         """Name of the column with the number of bits that are set; empty where there is none."""
         return f"n_{self.field}" if self.metric is Metric.TANIMOTO else ""
+
+    @property
+    def present_name(self) -> str:
+        """Name of the column that tells whether a row has the vector; empty where all have."""
+        return f"p_{self.field}" if self.optional else ""
+
+    def among_present(self, expression: str) -> str:
+        """Return a filter for rows that have the vector, and that another one takes."""
+        if not self.present_name:
+            return expression
+        present = f"{self.present_name} == true"
+        return f"({expression}) and {present}" if expression else present
 
     @property
     def ranks_by_cosine(self) -> bool:
@@ -107,13 +121,18 @@ class VectorColumn:
         """Return the schemas of the columns."""
         kind = schema_pb2.BinaryVector if self.form is Form.BITS else schema_pb2.FloatVector
         dimensions = common_pb2.KeyValuePair(key="dim", value=str(self._width))
-        vectors = schema_pb2.FieldSchema(name=self.name, data_type=kind, type_params=[dimensions])
-        if not self.count_name:
-            return [vectors]
-        return [vectors, schema_pb2.FieldSchema(name=self.count_name, data_type=schema_pb2.Int64)]
+        schemas = [schema_pb2.FieldSchema(name=self.name, data_type=kind, type_params=[dimensions])]
+        if self.count_name:
+            schemas.append(schema_pb2.FieldSchema(name=self.count_name, data_type=schema_pb2.Int64))
+        if self.present_name:
+            schemas.append(
+                schema_pb2.FieldSchema(name=self.present_name, data_type=schema_pb2.Bool)
+            )
+        return schemas
 
-    def pack(self, vectors: Sequence[Vector]) -> list[schema_pb2.FieldData]:
-        """Return the columns' data for one vector a row."""
+    def pack(self, found: Sequence[Vector | None]) -> list[schema_pb2.FieldData]:
+        """Return the columns' data for one vector a row, or none where it is optional."""
+        vectors = [self._filler() if each is None else each for each in found]
         data = b"".join(map(self.to_bytes, vectors))
         if self.form is Form.BITS:
             kind = schema_pb2.BinaryVector
@@ -122,7 +141,12 @@ class VectorColumn:
             kind = schema_pb2.FloatVector
             field = schema_pb2.VectorField(dim=self._width, float_vector=_pack_floats(data))
         packed = schema_pb2.FieldData(type=kind, field_name=self.name, vectors=field)
-        return [packed, *([_pack_counts(self.count_name, vectors)] if self.count_name else [])]
+        columns = [packed]
+        if self.count_name:
+            columns.append(_pack_counts(self.count_name, vectors))
+        if self.present_name:
+            columns.append(_pack_presence(self.present_name, found))
+        return columns
 
     def unpack(self, data: schema_pb2.FieldData, rows: int) -> Sequence[Vector]:
         """Return the vectors in a column's data."""
@@ -177,6 +201,14 @@ class VectorColumn:
         """Dimensions of the column; BINARY_VECTOR has whole bytes only, filled up with zeros."""
         return -(-self.dimensions // 8) * 8 if self.form is Form.BITS else self.dimensions
 
+    def _filler(self) -> Vector:
+        """Return what stands for no vector: never found, and harmless to every metric."""
+        if self.form is Form.FLOATS:
+            filler = np.zeros(self.dimensions, np.float32)
+            filler[0] = 1.0
+            return filler
+        return Bits(b"\x01" + bytes(-(-self.dimensions // 8) - 1), self.dimensions)
+
     def _cut(self, data: bytes, rows: int) -> list[Bits]:
         size = -(-self.dimensions // 8)
         return [Bits(data[row * size : (row + 1) * size], self.dimensions) for row in range(rows)]
@@ -209,6 +241,7 @@ def column_of(field: VectorFieldSpec, *, native_bits: bool) -> VectorColumn:
         dimensions=field.dimensions,
         metric=field.metric,
         form=bits if field.kind is VectorKind.BINARY else Form.FLOATS,
+        optional=field.optional,
     )
 
 
@@ -230,6 +263,15 @@ def _pack_counts(name: str, vectors: Sequence[Vector]) -> schema_pb2.FieldData:
         type=schema_pb2.Int64,
         field_name=name,
         scalars=schema_pb2.ScalarField(long_data=schema_pb2.LongArray(data=counts)),
+    )
+
+
+def _pack_presence(name: str, found: Sequence[Vector | None]) -> schema_pb2.FieldData:
+    data = [each is not None for each in found]
+    return schema_pb2.FieldData(
+        type=schema_pb2.Bool,
+        field_name=name,
+        scalars=schema_pb2.ScalarField(bool_data=schema_pb2.BoolArray(data=data)),
     )
 
 
