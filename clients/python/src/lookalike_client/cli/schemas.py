@@ -59,13 +59,18 @@ def field_of(text: str) -> collection_pb2.VectorField:
     what, _, how = rest.partition(":")
     if not equals or not what or (what.isdecimal() and how not in _METRICS):
         raise CommandError(f"--field {text}: {FIELD_HELP}", ExitCode.USAGE)
+    optional, name = name.endswith("?"), name.removesuffix("?")
     if not what.isdecimal():
         return collection_pb2.VectorField(
-            name=name, encoder=encoder_name(what), source_attribute=how
+            name=name, encoder=encoder_name(what), source_attribute=how, optional=optional
         )
     bits = vector_pb2.VECTOR_KIND_BINARY if how in _OF_BITS else vector_pb2.VECTOR_KIND_UNSPECIFIED
     return collection_pb2.VectorField(
-        name=name, dimensions=int(what), metric=_METRICS[how], vector_kind=bits
+        name=name,
+        dimensions=int(what),
+        metric=_METRICS[how],
+        vector_kind=bits,
+        optional=optional,
     )
 
 
