@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2, encoder_service_pb2_grpc
 from lookalike.search.v1 import (
@@ -51,6 +52,11 @@ class Peers:
     bound_to: str = FINGERPRINT
     modalities: tuple[content_pb2.Modality.ValueType, ...] = (content_pb2.MODALITY_IMAGE,)
     preferred_items: int = 8
+    longest_sound: timedelta = timedelta(seconds=60)
+    attributes: dict[str, collection_pb2.AttributeField.Type.ValueType] = field(
+        default_factory=dict
+    )
+    """Declared ones."""
     collections: set[str] = field(default_factory=lambda: {COLLECTION})
     entities: dict[tuple[str, str], entity_pb2.Entity] = field(default_factory=dict)
     """By (tenant, name)."""
@@ -102,12 +108,15 @@ class FakeEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
         await self._peers.enter("GetEncoder")
         if request.name != ENCODER:
             raise NotFoundError("no such encoder", resource_name=request.name)
+        limits = encoder_pb2.Encoder.Limits(preferred_items=self._peers.preferred_items)
+        limits.max_duration.FromTimedelta(self._peers.longest_sound)
+        limits.min_duration.FromTimedelta(timedelta(seconds=0.1))
         return encoder_pb2.Encoder(
             name=ENCODER,
             modalities=self._peers.modalities,
             dimensions=4,
             fingerprint=self._peers.fingerprint,
-            limits=encoder_pb2.Encoder.Limits(preferred_items=self._peers.preferred_items),
+            limits=limits,
         )
 
     async def Encode(  # noqa: N802 - the name of the rpc
@@ -134,7 +143,8 @@ class FakeEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
 
 
 def _encode(content: content_pb2.Content) -> encoder_service_pb2.EncodeResult:
-    data = content.image or content.text.encode()
+    raw = content.raw_image.data or content.raw_audio.data
+    data = raw or content.image or content.audio or content.text.encode()
     if POISON in data:
         error = encoder_service_pb2.EncodeResult()
         error.error.CopyFrom(to_status(InvalidContentError("poison")))
@@ -160,7 +170,14 @@ class FakeCollections(collection_service_pb2_grpc.CollectionServiceServicer):
         field_ = collection_pb2.VectorField(
             name="vector", encoder=ENCODER, encoder_fingerprint=self._peers.bound_to
         )
-        return collection_pb2.Collection(name=request.name, vector_fields=[field_])
+        return collection_pb2.Collection(
+            name=request.name,
+            vector_fields=[field_],
+            attributes=[
+                collection_pb2.AttributeField(name=name, type=type_)
+                for name, type_ in self._peers.attributes.items()
+            ],
+        )
 
 
 class FakeEntities(entity_service_pb2_grpc.EntityServiceServicer):

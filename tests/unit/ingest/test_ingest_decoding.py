@@ -26,7 +26,6 @@ from lookalike_ingest.adapters.decode_pool import DecodePool, ProcessLimits
 from lookalike_ingest.decoding import TIME, Decoded, DecodeLimits, Fact
 
 SMALL = ProcessLimits(
-    processes=1,
     memory_bytes=600 << 20,
     cpu_time=timedelta(seconds=1),
     silence=timedelta(seconds=30),
@@ -133,7 +132,7 @@ def test_an_error_says_where_and_what_came_before_it_is_there(pool: DecodePool) 
 
 
 def test_a_task_that_gets_nowhere_is_ended(make_pool: MakePool) -> None:
-    pool = make_pool(ProcessLimits(processes=1, silence=timedelta(seconds=1)))
+    pool = make_pool(ProcessLimits(silence=timedelta(seconds=1)))
     run(pool, "echo")
     found = pool.run("behave", Given(), {"how": "hang"})
     process = pid([next(found)])
@@ -169,20 +168,14 @@ def test_whoever_stops_reading_ends_the_task(pool: DecodePool) -> None:
     assert run(pool, "echo")
 
 
-def test_items_wait_for_a_process(make_pool: MakePool) -> None:
-    pool = make_pool(ProcessLimits(processes=2))
-    held = [pool.run("behave", Given(), {"how": "endless"}) for _ in range(2)]
-    pids = {pid([next(each)]) for each in held}
-    assert len(pids) == 2
-    third: list[Decoded] = []
-    waiting = threading.Thread(target=lambda: third.extend(run(pool, "echo")))
-    waiting.start()
-    waiting.join(0.2)
-    assert waiting.is_alive()
-    held[0].close()
-    waiting.join(30)
-    assert third[0].facts["pid"] not in pids
-    held[1].close()
+def test_items_do_not_wait_for_each_other(make_pool: MakePool) -> None:
+    pool = make_pool(replace(SMALL, idle=1))
+    held = [pool.run("behave", Given(), {"how": "echo", "size": 1}) for _ in range(3)]
+    pids = [pid([next(each)]) for each in held]
+    assert len(set(pids)) == 3
+    for each in held:
+        assert len(list(each)) == 9
+    assert [exists(each) for each in pids] == [True, False, False], "one is kept"
 
 
 async def test_closing_ends_everything_and_blames_no_item(make_pool: MakePool) -> None:

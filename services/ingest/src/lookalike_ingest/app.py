@@ -16,6 +16,7 @@ from lookalike_common.channels import open_channel
 from lookalike_common.health import OVERALL
 from lookalike_common.server import GrpcServer, Service
 from lookalike_ingest.adapters.dbos_engine import DbosEngine
+from lookalike_ingest.adapters.decode_pool import DecodePool, ProcessLimits
 from lookalike_ingest.adapters.encoder_client import EncoderClient
 from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.adapters.folder_spool import FolderSpool
@@ -29,6 +30,7 @@ from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.assets import Assets
 from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.decoding import DecodeLimits, Decoder
 from lookalike_ingest.encoding import Encoder
 from lookalike_ingest.engine import Work
 from lookalike_ingest.entities import EntityStore
@@ -55,11 +57,12 @@ from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.sources.local_cache import LocalCache
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.sources.zip_directory import ArchiveLimits
+from lookalike_ingest.splitters.audio import AudioSplitters
 from lookalike_ingest.splitters.image import ImageSplitters
 from lookalike_ingest.splitters.whole import WholeSplitter
 from lookalike_ingest.spool import Spool
 from lookalike_ingest.steps.compare import CompareStep
-from lookalike_ingest.steps.decode import DecodeLimits, DecodeStep
+from lookalike_ingest.steps.decode import DecodeStep, SizeLimits
 from lookalike_ingest.steps.encode import EncodeStep
 from lookalike_ingest.steps.fetch import FetchStep
 from lookalike_ingest.steps.split import MakeSplitter
@@ -70,7 +73,7 @@ from lookalike_media import ImageLimits
 
 _EXPANSIONS_AT_ONCE = 2
 _HEALTH_INTERVAL = timedelta(seconds=1)
-FEATURES = ("assets", "files", "items", "zip")
+FEATURES = ("assets", "audio", "files", "items", "zip")
 """What GetServerInfo names; other sources and splitters end with UNIMPLEMENTED."""
 
 
@@ -89,11 +92,14 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         entities = SearchClient(await stack.enter_async_context(open_channel(settings.search)))
         executor = _executor(settings)
         engine = _engine(settings, executor)
+        decoder = DecodePool(_process_limits(settings), _decode_limits(settings))
+        stack.callback(decoder.close)
         scope = JobScope(store, feed, spool, meter, _backoff(settings))
         containers = _open_containers(settings, roots, assets, stack)
         pipeline = _pipeline(
             settings,
             containers=containers,
+            decoder=decoder,
             assets=assets,
             spool=spool,
             encoder=encoder,
@@ -240,6 +246,7 @@ def _pipeline(
     settings: IngestSettings,
     *,
     containers: Containers,
+    decoder: Decoder,
     assets: AssetStore,
     spool: Spool,
     encoder: Encoder,
@@ -250,7 +257,10 @@ def _pipeline(
     preparation = Preparation(
         FetchStep(containers, spool),
         UnpackStep(containers),
-        DecodeStep(_splitters(settings), DecodeLimits(max_bytes, max_bytes)),
+        DecodeStep(
+            _splitters(settings, decoder),
+            SizeLimits(max_bytes, int(settings.media.max_stream_bytes)),
+        ),
     )
     return Pipeline(
         preparation,
@@ -262,14 +272,29 @@ def _pipeline(
         entities=entities,
         threads=threads,
         chunks=ChunkLimits(settings.jobs.chunk_parts, int(settings.jobs.chunk_bytes)),
-        split_at_once=settings.jobs.read_threads,
+        split_at_once=max(1, settings.decoding.at_once // settings.jobs.shards_at_once),
     )
 
 
-def _splitters(settings: IngestSettings) -> Mapping[Modality, MakeSplitter]:
+def _process_limits(settings: IngestSettings) -> ProcessLimits:
+    return ProcessLimits(
+        settings.decoding.at_once,
+        int(settings.decoding.max_memory),
+        settings.decoding.max_cpu_time,
+        settings.decoding.max_silence,
+        settings.decoding.items,
+    )
+
+
+def _decode_limits(settings: IngestSettings) -> DecodeLimits:
+    return DecodeLimits(settings.media.max_pixels, settings.media.max_duration)
+
+
+def _splitters(settings: IngestSettings, decoder: Decoder) -> Mapping[Modality, MakeSplitter]:
     """Return who splits what; a modality that is missing here is skipped."""
     images = ImageLimits(int(settings.media.max_file_bytes), settings.media.max_pixels)
     return {
+        Modality.AUDIO: AudioSplitters(decoder, settings.media.silence).make,
         Modality.IMAGE: ImageSplitters(images).make,
         Modality.TEXT: WholeSplitter.make,
         Modality.MOLECULE: WholeSplitter.make,
@@ -309,6 +334,8 @@ def _server(
         limits={
             "max_asset_bytes": max_asset_bytes,
             "max_file_bytes": int(settings.media.max_file_bytes),
+            "max_media_seconds": int(settings.media.max_duration.total_seconds()),
+            "max_stream_bytes": int(settings.media.max_stream_bytes),
             "max_pixels": settings.media.max_pixels,
             "max_archive_members": settings.archives.max_members,
             "max_archive_bytes": int(settings.archives.max_total_bytes),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol, TypeAlias
 
 from lookalike_common.errors import LookalikeError
@@ -42,6 +43,10 @@ class EncoderFacts:
     modalities: frozenset[Modality]
     preferred_items: int
     """Items in a request that run fastest."""
+    min_duration: timedelta = timedelta(0)
+    """Of one sound."""
+    max_duration: timedelta | None = None
+    """Of one sound; None where it takes none, or does not say."""
 
 
 PackedVector: TypeAlias = bytes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-PREFIX_BYTES = 64
+PREFIX_BYTES = 512
 """How many bytes `detect_media` looks at."""
 
 
@@ -46,11 +46,25 @@ _SIGNATURES: tuple[tuple[int, bytes, MediaType], ...] = (
     (4, b"ftypheic", MediaType("image/heic", Modality.IMAGE)),
     (4, b"ftypmif1", MediaType("image/heif", Modality.IMAGE)),
     (4, b"ftypM4A", MediaType("audio/mp4", Modality.AUDIO)),
+    (4, b"ftypM4B", MediaType("audio/mp4", Modality.AUDIO)),
+    (4, b"ftypqt", MediaType("video/quicktime", Modality.VIDEO)),
     (4, b"ftyp", MediaType("video/mp4", Modality.VIDEO)),
+    (4, b"moov\0", MediaType("video/quicktime", Modality.VIDEO)),
+    (4, b"mdat", MediaType("video/quicktime", Modality.VIDEO)),
+    (4, b"wide\0", MediaType("video/quicktime", Modality.VIDEO)),
     (0, b"\x1aE\xdf\xa3", MediaType("video/x-matroska", Modality.VIDEO)),
     (8, b"AVI ", MediaType("video/x-msvideo", Modality.VIDEO)),
+    (0, b"FLV\x01", MediaType("video/x-flv", Modality.VIDEO)),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", MediaType("video/x-ms-asf", Modality.VIDEO)),
+    (0, b"\0\0\x01\xba", MediaType("video/mpeg", Modality.VIDEO)),
     (8, b"WAVE", MediaType("audio/wav", Modality.AUDIO)),
+    (8, b"AIFF", MediaType("audio/aiff", Modality.AUDIO)),
+    (8, b"AIFC", MediaType("audio/aiff", Modality.AUDIO)),
+    (0, b"caff", MediaType("audio/x-caf", Modality.AUDIO)),
+    (0, b".snd", MediaType("audio/basic", Modality.AUDIO)),
+    (0, b"#!AMR", MediaType("audio/amr", Modality.AUDIO)),
     (0, b"fLaC", MediaType("audio/flac", Modality.AUDIO)),
+    (28, b"\x80theora", MediaType("video/ogg", Modality.VIDEO)),
     (0, b"OggS", MediaType("audio/ogg", Modality.AUDIO)),
     (0, b"ID3", MediaType("audio/mpeg", Modality.AUDIO)),
     (0, b"PK\x03\x04", ZIP),
@@ -64,8 +78,8 @@ _SUFFIXES = {
     Modality.IMAGE: (
         ".avif .bmp .dib .gif .heic .heif .jfif .jpe .jpeg .jpg .png .tif .tiff .webp"
     ),
-    Modality.AUDIO: ".aac .flac .m4a .mp3 .oga .ogg .opus .wav",
-    Modality.VIDEO: ".avi .m4v .mkv .mov .mp4 .mpeg .mpg .webm .wmv",
+    Modality.AUDIO: ".aac .aif .aifc .aiff .amr .caf .flac .m4a .m4b .mp3 .oga .ogg .opus .wav",
+    Modality.VIDEO: ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .webm .wmv",
     Modality.TEXT: ".md .rst .text .txt",
 }
 _BY_SUFFIX = {
@@ -78,6 +92,21 @@ def detect_media(prefix: bytes) -> MediaType:
     for offset, signature, media_type in _SIGNATURES:
         if prefix.startswith(signature, offset):
             return media_type
+    return _detect_frames(prefix)
+
+
+def _detect_frames(prefix: bytes) -> MediaType:
+    """Recognise streams that have no header, by how their first frames begin."""
+    if prefix[:1] == b"\x47" == prefix[188:189] == prefix[376:377]:
+        return MediaType("video/mp2t", Modality.VIDEO)
+    if len(prefix) < 4 or prefix[0] != 0xFF:
+        return UNKNOWN
+    version_and_layer, rates = prefix[1], prefix[2]
+    if version_and_layer & 0xF6 == 0xF0:
+        return MediaType("audio/aac", Modality.AUDIO)
+    layer = version_and_layer & 0x06  # 3 and 2; what looks like layer 1 is UTF-16, most likely
+    if version_and_layer & 0xE0 == 0xE0 and layer in {0x02, 0x04} and rates & 0xF0 != 0xF0:
+        return MediaType("audio/mpeg", Modality.AUDIO)
     return UNKNOWN
 
 

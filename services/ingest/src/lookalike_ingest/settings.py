@@ -88,6 +88,27 @@ class MediaSettings(Frozen):
     """Bytes of one file or member of an archive."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Width times height of an image, as its header declares them."""
+    max_stream_bytes: ByteSize = ByteSize(16 << 30)
+    """Bytes of one sound or video, which is decoded piece by piece."""
+    max_duration: PositiveDuration = timedelta(hours=4)
+    """Of one sound or video, as its header declares it and as it turns out."""
+    silence: float = Field(default=-60.0, le=0.0)
+    """Decibels below full scale: windows of sound that are nowhere louder are left out."""
+
+
+class DecodingSettings(Frozen):
+    """The processes that decode what could crash, hang or eat memory."""
+
+    at_once: int = Field(default=4, ge=1)
+    """Items decoded at once, each in a process; every shard worked on has one at least."""
+    items: int = Field(default=100, ge=1)
+    """Items after which a process is replaced."""
+    max_memory: ByteSize = ByteSize(2 << 30)
+    """Address space of a process."""
+    max_cpu_time: PositiveDuration = timedelta(hours=1)
+    """Processor time for one item."""
+    max_silence: PositiveDuration = timedelta(seconds=60)
+    """An item that gets nowhere for so long is given up."""
 
 
 class ArchiveSettings(Frozen):
@@ -143,6 +164,8 @@ class IngestSettings(ServiceSettings):
     """How jobs are worked on."""
     media: MediaSettings = MediaSettings()
     """How large items may be."""
+    decoding: DecodingSettings = DecodingSettings()
+    """The processes that decode what could crash, hang or eat memory."""
     archives: ArchiveSettings = ArchiveSettings()
     """What an archive may hold."""
     assets: AssetSettings = AssetSettings()

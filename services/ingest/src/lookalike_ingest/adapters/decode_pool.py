@@ -1,8 +1,10 @@
 """A few processes that decode, each one item at a time, and what becomes of an item that kills one.
 
-They are started when they are needed, used again, and replaced after some items, after one that
-took much memory, and after every end that was not their own. All are started by one thread that
-lives as long as the pool, since Linux ends a process with the thread that asked for it.
+There are as many as items are decoded at once, which callers bound: one who waited here for a
+process might hold up whoever has one. They are started when they are needed, used again, and
+replaced after some items, after one that took much memory, and after every end that was not their
+own. All are started by one thread that lives as long as the pool, since Linux ends a process with
+the thread that asked for it.
 """
 
 import io
@@ -58,8 +60,8 @@ _ENDING_SECONDS: Final = 5.0
 class ProcessLimits:
     """What the processes may take."""
 
-    processes: int = 2
-    """Items decoded at once."""
+    idle: int = 4
+    """Processes that are kept though nobody needs them."""
     memory_bytes: int = 2 << 30
     """Address space of one."""
     cpu_time: timedelta = timedelta(hours=1)
@@ -92,7 +94,6 @@ class DecodePool:
             max_duration_seconds=limits.max_duration.total_seconds(),
         ).to_text()
         self._starter = ThreadPoolExecutor(1, "decoders")
-        self._slots = threading.Semaphore(processes.processes)
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
@@ -118,16 +119,15 @@ class DecodePool:
 
     @contextmanager
     def _process(self) -> "Iterator[_Process]":
-        with self._slots:
-            process = self._take()
-            try:
-                yield process
-            except LookalikeError as error:
-                if self._closed:
-                    raise CallCancelledError("the service is stopping") from error
-                raise
-            finally:
-                self._give_back(process)
+        process = self._take()
+        try:
+            yield process
+        except LookalikeError as error:
+            if self._closed:
+                raise CallCancelledError("the service is stopping") from error
+            raise
+        finally:
+            self._give_back(process)
 
     def _take(self) -> "_Process":
         with self._lock:
@@ -150,7 +150,8 @@ class DecodePool:
     def _give_back(self, process: "_Process") -> None:
         with self._lock:
             self._busy.discard(process)
-            kept = process.reusable and not self._closed
+            room = len(self._idle) < self._limits.idle
+            kept = process.reusable and room and not self._closed
             if kept:
                 self._idle.append(process)
         if not kept:

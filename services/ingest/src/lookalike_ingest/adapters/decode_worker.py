@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from lookalike_common.errors import InvalidContentError, LimitExceededError, LookalikeError
@@ -140,8 +141,11 @@ def _memory_message(options: WorkerOptions) -> str:
 
 
 def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """Return the most memory that this process has held."""
+    status = Path("/proc/self/status")  # getrusage counts what was held before exec there, too
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _limit(options: WorkerOptions) -> None:

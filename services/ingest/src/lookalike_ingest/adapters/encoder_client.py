@@ -67,6 +67,8 @@ def _to_facts(reply: encoder_pb2.Encoder) -> EncoderFacts:
     return EncoderFacts(
         modalities=frozenset(_MODALITIES[each] for each in reply.modalities),
         preferred_items=min(preferred, limits.max_items or preferred),
+        min_duration=limits.min_duration.ToTimedelta(),
+        max_duration=limits.max_duration.ToTimedelta() or None,
     )
 
 

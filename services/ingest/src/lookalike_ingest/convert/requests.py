@@ -12,6 +12,8 @@ from lookalike_ingest.job_store import JobFilter
 from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem
 from lookalike_ingest.places import AssetPlace
 
+_SERVED_OPTIONS = frozenset({"audio.window", "audio.hop", "audio.keep_silence"})
+"""Of splitters."""
 _ASSETS = "assets/"
 
 
@@ -59,10 +61,11 @@ def _refuse_unimplemented(job: job_pb2.Job) -> None:
             raise UnimplementedError("this is not done yet", field=f"job.options.{option}")
     for kind, options in job.splitter.ListFields():
         for option, _ in options.ListFields():
-            raise UnimplementedError(
-                "items are only ingested whole yet",
-                field=f"job.splitter.{kind.name}.{option.name}",
-            )
+            if f"{kind.name}.{option.name}" not in _SERVED_OPTIONS:
+                raise UnimplementedError(
+                    "items are only ingested whole yet",
+                    field=f"job.splitter.{kind.name}.{option.name}",
+                )
 
 
 def _from_files(job: job_pb2.Job) -> FilesSource:
@@ -90,6 +93,8 @@ def _from_content(content: content_pb2.Content, field: str) -> GivenBytes | Asse
             return GivenBytes(content.image, "image")
         case "text":
             return GivenBytes(content.text.encode(), "text")
+        case "audio":
+            return GivenBytes(content.audio, "audio")
         case "smiles":
             return GivenBytes(content.smiles.encode(), "smiles")
         case "sequence":

@@ -32,7 +32,7 @@ _STREAMED = frozenset({Modality.VIDEO, Modality.AUDIO})
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeLimits:
+class SizeLimits:
     """How large items may be."""
 
     memory_bytes: int
@@ -66,7 +66,7 @@ class DecodeError(StepError):
 class DecodeStep:
     """Recognises and reads. Blocks: call it in a thread."""
 
-    def __init__(self, makers: Mapping[Modality, MakeSplitter], limits: DecodeLimits) -> None:
+    def __init__(self, makers: Mapping[Modality, MakeSplitter], limits: SizeLimits) -> None:
         self._makers = makers
         self._limits = limits
 

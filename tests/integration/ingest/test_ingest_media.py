@@ -1,0 +1,108 @@
+"""Sounds and videos through the whole service: entities, segments, failures at their time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import grpc
+import numpy as np
+import pytest
+
+from lookalike.ingest.v1 import job_pb2
+from lookalike.search.v1 import collection_pb2, entity_pb2
+from lookalike.type.v1 import content_pb2
+from lookalike_common.status import error_from_status
+from tests.integration.ingest.conftest import Suite
+from tests.support.ingest_peers import Peers
+from tests.support.media import silence, sound, tone, wav
+from tests.support.pictures import png
+
+Field = collection_pb2.AttributeField
+AUDIO = content_pb2.MODALITY_AUDIO
+
+
+@pytest.fixture
+def peers() -> Peers:
+    return Peers(modalities=(AUDIO,))
+
+
+def spans(suite: Suite, item: str) -> list[tuple[float, float]]:
+    """Return the stretches of time that an item's entities stand for, in the order of parts."""
+    return [
+        (
+            each.segment.time.start.ToTimedelta().total_seconds(),
+            each.segment.time.end.ToTimedelta().total_seconds(),
+        )
+        for each in parts(suite, item)
+    ]
+
+
+def parts(suite: Suite, item: str) -> list[entity_pb2.Entity]:
+    found = [entity for entity in suite.peers.entities.values() if entity.item == item]
+    return sorted(found, key=lambda entity: entity.segment.index)
+
+
+async def test_sounds_become_windows(suite: Suite) -> None:
+    suite.peers.attributes = {
+        "duration": Field.TYPE_DOUBLE,
+        "codec": Field.TYPE_STRING,
+        "channels": Field.TYPE_STRING,
+    }
+    music = np.concatenate([tone(4), silence(7), tone(1)])
+    for name, data in {
+        "music.flac": sound(music, "flac", "flac"),
+        "call.m4a": sound(tone(1), "ipod", "aac"),
+        "silent.wav": wav(silence(2)),
+        "cut.wav": wav(tone(1))[:1000],
+        "broken.aac": sound(tone(3), "adts", "aac")[:20000],
+        "list.mp3": b"#EXTM3U\nfile:///etc/passwd\n",
+        "photo.png": png(1),
+    }.items():
+        (suite.root / name).write_bytes(data)
+    splitter = job_pb2.Splitter()
+    splitter.audio.window.FromTimedelta(timedelta(seconds=2))
+    splitter.audio.hop.FromTimedelta(timedelta(seconds=2))
+    done = await suite.run_files(splitter=splitter)
+    assert (done.counts.created, done.counts.failed, done.counts.skipped) == (2, 4, 1)
+    assert spans(suite, "music.flac") == [(0, 2), (2, 4), (10, 12)]
+    assert [each.segment.index for each in parts(suite, "music.flac")] == [0, 1, 2]
+    assert dict(parts(suite, "music.flac")[2].attributes) == {"duration": 12.0, "codec": "flac"}
+    assert len(spans(suite, "call.m4a")) == 1
+    failures = {each.item: each for each in await suite.failures(done)}
+    assert {
+        name: (each.step, error_from_status(each.error).reason) for name, each in failures.items()
+    } == {
+        "silent.wav": ("decode", "INVALID_CONTENT"),
+        "cut.wav": ("decode", "INVALID_CONTENT"),
+        "broken.aac": ("decode", "INVALID_CONTENT"),
+        "list.mp3": ("decode", "UNSUPPORTED_MEDIA"),
+    }
+    moment = failures["broken.aac"].segment.time
+    assert moment.start == moment.end
+    assert 0 < moment.start.ToTimedelta().total_seconds() < 3
+    assert "broken.aac" not in suite.peers.items(), "what was written before the damage is gone"
+    again = await suite.run_files(splitter=splitter)
+    assert (again.counts.unchanged, again.counts.failed) == (2, 4)
+    splitter.audio.hop.FromTimedelta(timedelta(seconds=1))
+    other = await suite.run_files(splitter=splitter)
+    assert other.counts.updated == 2
+    assert spans(suite, "music.flac") == [(0, 2), (1, 3), (2, 4), (3, 5), (10, 12)]
+
+
+async def test_windows_are_those_of_the_encoder(suite: Suite) -> None:
+    (suite.root / "long.wav").write_bytes(wav(tone(25, rate=8000), 8000))
+    await suite.run_files()
+    assert spans(suite, "long.wav") == [(0, 10), (5, 15), (10, 20), (15, 25)]
+    given = content_pb2.Content(audio=wav(tone(1)))
+    source = job_pb2.ItemsSource(items=[job_pb2.SourceItem(content=given, item="given")])
+    await suite.finish(
+        await suite.create(job_pb2.Job(collection="collections/photos", items=source))
+    )
+    assert spans(suite, "given") == [(0, 1)]
+    splitter = job_pb2.Splitter()
+    splitter.audio.window.FromTimedelta(timedelta(minutes=2))
+    done = await suite.run_files(splitter=splitter)
+    (failure,) = await suite.failures(done)
+    assert failure.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert error_from_status(failure.error).reason == "LIMIT_EXCEEDED"
+    assert error_from_status(failure.error).field == "job.splitter.audio.window"
