@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from lookalike_common.settings import ServiceSettings, is_loopback, redacted
 from lookalike_encoder.settings import EncoderSettings
 from lookalike_gateway.settings import GatewaySettings
-from lookalike_ingest.settings import IngestSettings
+from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_search.settings import SearchSettings
 from tools.manifest_lint import Manifests
 
@@ -39,16 +40,48 @@ def settings_in(overlay: Manifests, service: str) -> dict[str, str]:
     return {name: value for name, value in variables if name.startswith("LOOKALIKE_")}
 
 
-@pytest.mark.parametrize("overlay", ["local", "documented"])
+@pytest.mark.parametrize("overlay", ["local", "documented", "shared"])
 def test_a_service_knows_its_settings(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, overlay: str, service: str
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    overlay: str,
+    service: str,
 ) -> None:
     given = settings_in(request.getfixturevalue(overlay), service)
     assert given
+    given |= _secrets(given, tmp_path)
+    settings = _understood(monkeypatch, service, given)
+    assert not is_loopback(settings.server.host)
+
+
+def test_a_worker_knows_its_settings(
+    monkeypatch: pytest.MonkeyPatch, shared: Manifests, tmp_path: Path
+) -> None:
+    given = settings_in(shared, "ingest-worker")
+    given |= _secrets(given, tmp_path)
+    settings = _understood(monkeypatch, "ingest", given)
+    assert isinstance(settings, IngestSettings)
+    assert settings.role is Role.WORKER
+
+
+def _secrets(given: dict[str, str], folder: Path) -> dict[str, str]:
+    """Where the secrets are that a pod would find, if it is given any."""
+    if "LOOKALIKE_INGEST__SECRETS_DIR" not in given:
+        return {}
+    assert given["LOOKALIKE_INGEST__SECRETS_DIR"] == "/run/lookalike/ingest"
+    url = "postgresql://me:secret@postgres/jobs"
+    (folder / "LOOKALIKE_INGEST__DATABASE_URL").write_text(url)
+    return {"LOOKALIKE_INGEST__SECRETS_DIR": str(folder)}
+
+
+def _understood(
+    monkeypatch: pytest.MonkeyPatch, service: str, given: dict[str, str]
+) -> ServiceSettings:
+    """The settings, after each that was given was found in them."""
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     settings = SETTINGS[service]()
-    assert not is_loopback(settings.server.host)
     effective = redacted(settings)
     for name in given:
         found: object = effective
@@ -56,6 +89,7 @@ def test_a_service_knows_its_settings(
             assert isinstance(found, dict), name
             assert part in found, f"{service} has no setting {name}"
             found = found[part]
+    return settings
 
 
 def test_a_service_refuses_an_open_door_that_nobody_asked_for(

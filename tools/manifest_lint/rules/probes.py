@@ -39,8 +39,8 @@ def probe_services(manifests: Manifests) -> Iterator[tuple[str, str]]:
     """
     for container in manifests.containers:
         for name, probe in container.probes:
-            if "grpc" in probe and not probe["grpc"].get("service"):
-                yield container.where, f"{name} names no health service"
+            if "grpc" in probe and "service" not in probe["grpc"]:
+                yield container.where, f"{name} names no health service (empty: all of them)"
         yield from _liveness(container)
 
 

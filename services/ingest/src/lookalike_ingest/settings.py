@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource
+from typing_extensions import override
 
 from lookalike_common.settings import (
     Frozen,
@@ -144,6 +146,9 @@ class IngestSettings(ServiceSettings):
     """The gRPC server."""
     role: Role = Role.ALL
     """What this replica does; all but `all` need a `database_url`."""
+    secrets_dir: Path | None = None
+    """A folder with files that are named as variables and hold their values, such as
+    `LOOKALIKE_INGEST__DATABASE_URL`: how secrets reach a container. Variables come first."""
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where jobs and assets are kept."""
     database_url: SecretStr | None = None
@@ -170,6 +175,21 @@ class IngestSettings(ServiceSettings):
     """What an archive may hold."""
     assets: AssetSettings = AssetSettings()
     """How originals are kept."""
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        folder = env_settings().get("secrets_dir")
+        if folder is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
 
     @field_validator("database_url")
     @classmethod
