@@ -184,10 +184,19 @@ REFUSED: Final = [
         later("job.table"),
     ),
     _files(
-        "what vanished",
+        "a pace",
         "photos/",
-        later("job.options.sync"),
-        options=job_pb2.Options(sync=True),
+        later("job.options.max_items_per_second"),
+        options=job_pb2.Options(max_items_per_second=1),
+    ),
+    Row(
+        CREATE,
+        "what vanished of given items",
+        given(
+            items=items("given", content_pb2.Content(image=b"x")),
+            options=job_pb2.Options(sync=True),
+        ),
+        invalid("job.options.sync"),
     ),
     _files(
         "tiles",

@@ -331,7 +331,10 @@ async def test_an_unknown_job_is_not_found(suite: Suite, call: str) -> None:
     ("job", "field"),
     [
         (job_pb2.Job(table=job_pb2.TableSource(uri="file:///x.csv")), "job.table"),
-        (job_pb2.Job(options=job_pb2.Options(sync=True)), "job.options.sync"),
+        (
+            job_pb2.Job(options=job_pb2.Options(max_items_per_second=1)),
+            "job.options.max_items_per_second",
+        ),
         (
             job_pb2.Job(splitter=job_pb2.Splitter(image=job_pb2.ImageSplitter(tile_pixels=64))),
             "job.splitter.image.tile_pixels",

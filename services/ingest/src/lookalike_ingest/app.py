@@ -32,12 +32,14 @@ from lookalike_ingest.assets import Assets
 from lookalike_ingest.batching import BatchLimits
 from lookalike_ingest.decoding import DecodeLimits, Decoder
 from lookalike_ingest.encoding import Encoder
-from lookalike_ingest.engine import Work
+from lookalike_ingest.engine import JobEngine, Work
 from lookalike_ingest.entities import EntityStore
 from lookalike_ingest.expansion import EXPAND, Expansion
+from lookalike_ingest.finish import Finish
 from lookalike_ingest.housekeeping import Housekeeping
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_scope import JobScope
+from lookalike_ingest.job_store import JobStore
 from lookalike_ingest.jobs import Jobs, JobsLimits
 from lookalike_ingest.media_types import Modality
 from lookalike_ingest.metrics import JobMetrics
@@ -69,11 +71,23 @@ from lookalike_ingest.steps.split import MakeSplitter
 from lookalike_ingest.steps.unpack import UnpackStep
 from lookalike_ingest.steps.write import WriteStep
 from lookalike_ingest.takeover import Takeover
+from lookalike_ingest.upkeep import Upkeep
 from lookalike_media import ImageLimits
 
 _EXPANSIONS_AT_ONCE = 2
+_UPKEEP_INTERVAL = timedelta(seconds=1)
 _HEALTH_INTERVAL = timedelta(seconds=1)
-FEATURES = ("assets", "audio", "files", "items", "zip")
+FEATURES = (
+    "assets",
+    "audio",
+    "files",
+    "items",
+    "pause",
+    "retry",
+    "sync",
+    "watch",
+    "zip",
+)
 """What GetServerInfo names; other sources and splitters end with UNIMPLEMENTED."""
 
 
@@ -106,26 +120,17 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             entities=entities,
             threads=threads,
         )
-        lister = Lister(roots, assets.open, _archive_limits(settings))
-        expansion = Expansion(
-            scope,
-            store,
-            lister=lister,
+        kinds = _kinds(
+            settings,
+            scope=scope,
+            store=store,
+            lister=Lister(roots, assets.open, _archive_limits(settings)),
+            pipeline=pipeline,
             entities=entities,
             engine=engine,
             threads=threads,
-            batch_items=settings.jobs.batch_items,
-            shard_items=settings.jobs.shard_items,
-        )
-        worker = ShardWorker(
-            scope,
-            store,
-            pipeline,
-            entities,
-            meter,
+            meter=meter,
             metrics=JobMetrics(registry),
-            limits=_batch_limits(settings),
-            max_attempts=settings.jobs.max_attempts,
         )
         jobs = Jobs(
             store,
@@ -139,10 +144,6 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             limits=JobsLimits(max_unfinished=settings.jobs.max_unfinished),
         )
         server = _server(settings, jobs, meter, assets, registry)
-        kinds = {
-            EXPAND: Work(expansion.handle, _EXPANSIONS_AT_ONCE),
-            SHARD: Work(worker.handle, settings.jobs.shards_at_once),
-        }
         housekeeping = Housekeeping(
             store,
             engine,
@@ -156,8 +157,52 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         await jobs.resume_all()
         if settings.role is not Role.API:
             _run_beside(stack, housekeeping.run())
+            _run_beside(stack, Upkeep(store, engine, _UPKEEP_INTERVAL).run())
         _run_beside(stack, _watch_database(database, server, settings.role))
         yield server
+
+
+def _kinds(
+    settings: IngestSettings,
+    *,
+    scope: JobScope,
+    store: JobStore,
+    lister: Lister,
+    pipeline: Pipeline,
+    entities: EntityStore,
+    engine: JobEngine,
+    threads: ThreadPoolExecutor,
+    meter: ProgressMeter,
+    metrics: JobMetrics,
+) -> Mapping[str, Work]:
+    """Return who does the tasks of which kind."""
+    finish = Finish(scope, store, entities)
+    expansion = Expansion(
+        scope,
+        store,
+        lister=lister,
+        entities=entities,
+        finish=finish,
+        engine=engine,
+        threads=threads,
+        batch_items=settings.jobs.batch_items,
+        shard_items=settings.jobs.shard_items,
+    )
+    worker = ShardWorker(
+        scope,
+        store,
+        pipeline,
+        entities,
+        meter,
+        finish=finish,
+        metrics=metrics,
+        limits=_batch_limits(settings),
+        max_attempts=settings.jobs.max_attempts,
+    )
+    return {
+        EXPAND: Work(expansion.handle, _EXPANSIONS_AT_ONCE),
+        SHARD: Work(worker.handle, settings.jobs.shards_at_once),
+    }
 
 
 async def _start(

@@ -10,6 +10,7 @@ from itertools import islice
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.engine import JobEngine, Steps, Task
 from lookalike_ingest.entities import EntityStore
+from lookalike_ingest.finish import Finish
 from lookalike_ingest.job import Job, NewItem
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
@@ -32,6 +33,7 @@ class Expansion:
         *,
         lister: Lister,
         entities: EntityStore,
+        finish: Finish,
         engine: JobEngine,
         threads: ThreadPoolExecutor,
         batch_items: int,
@@ -41,6 +43,7 @@ class Expansion:
         self._store = store
         self._lister = lister
         self._entities = entities
+        self._finish = finish
         self._engine = engine
         self._threads = threads
         self._batch_items = batch_items
@@ -64,11 +67,11 @@ class Expansion:
         if ended is None or ended.state.final:
             await self._scope.settle(ended or await self._store.load(job.id))
             return 0
-        return self._choose_shard_items(ended.counts.total or 0)
+        return self._choose_shard_items(ended.found - ended.counts.done)
 
     async def _list(self, job: Job) -> Job:
         job = await self._store.begin_expansion(job.id)
-        if job.counts.total is not None:
+        if job.listed:
             return job
         await self._check_collection(job)
         if job.retry_of and not await self._store.must_list_again(job.retry_of):
@@ -118,12 +121,12 @@ class Expansion:
         return max(1, min(max(even, self._batch_items), self._shard_items))
 
     async def _submit_shards(self, task: Task, shard_items: int, job: Job) -> int:
-        """Submit the shards from the first on in which something is left."""
-        total = job.counts.total or 0
+        """Submit the shards from the first item on that is left; finish where none is."""
         pending = await self._store.first_pending(job.id) if shard_items else None
         if pending is None:
+            await self._finish.run(job)
             return 0
-        for first in range(pending - pending % shard_items, total, shard_items):
-            last = min(first + shard_items, total) - 1
+        for first in range(pending - pending % shard_items, job.found, shard_items):
+            last = min(first + shard_items, job.found) - 1
             await self._engine.submit(Task(SHARD, job.id, first, last, task.round))
-        return total
+        return job.found

@@ -234,6 +234,12 @@ class Job:
     """Entities of older generations removed."""
     revision: int = 1
     """Rises with every change; what WatchJob calls the offset."""
+    found: int = 0
+    """Items found so far."""
+    listed: bool = False
+    """Whether its source was listed to the end, or for one that watches: in this round."""
+    unlisted: int = 0
+    """Things of its source that could not be listed, or were refused when they were."""
     round: int = 0
     """Rises whenever work is submitted anew; tasks of an older round have nothing to do."""
     retry_of: str = ""
@@ -247,6 +253,16 @@ class Job:
     def name(self) -> str:
         """`jobs/{job}`."""
         return f"jobs/{self.id}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether all items have an outcome."""
+        return self.listed and self.counts.done == self.found
+
+    @property
+    def needs_finish(self) -> bool:
+        """Whether something is to be seen to between the last item and the end."""
+        return self.spec.options.sync and not self.spec.options.dry_run
 
     def works_in(self, round_: int) -> bool:
         """Tell whether tasks of a round have something to do."""
@@ -280,6 +296,8 @@ class NewItem:
     attributes: Attributes = field(default_factory=dict)
     outcome: Outcome | None = None
     problem: ItemProblem | None = None
+    version: str = ""
+    """What tells a changed item from the one before, where its place does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +345,17 @@ class ListedItem:
     written: int
     """Entities written for it."""
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class VanishedItem:
+    """One item that an earlier job over the same source stored, and that is gone now."""
+
+    key: str
+    generation: int
+    """Of the job that stored it."""
+    ordinal: int
+    """Its number in that job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from lookalike_ingest.job import (
     ListedItem,
     NewItem,
     Outcome,
+    VanishedItem,
 )
 from lookalike_ingest.problem import Problem
 
@@ -80,11 +81,17 @@ class JobStore(Protocol):
     async def list_unfinished(self) -> Sequence[Job]:
         """Return the jobs, of all tenants, that are not final, oldest first."""
 
+    async def list_looks(self) -> Sequence[Job]:
+        """Return the jobs, of all tenants, whose next look at their source is due."""
+
     async def list_retriable(self) -> Sequence[str]:
         """Return the ids of the jobs, of all tenants, of which items may be left to do."""
 
     async def begin_expansion(self, job_id: str) -> Job:
         """Set a job to work on finding its items, forgetting what a broken attempt found."""
+
+    async def begin_look(self, job_id: str) -> Job:
+        """Begin the next round of a job whose look at its source is due; else nothing changes."""
 
     async def add_items(
         self, job_id: str, items: Sequence[NewItem], expansion: int | None = None
@@ -95,7 +102,7 @@ class JobStore(Protocol):
         """
 
     async def end_expansion(self, job_id: str, expansion: int | None = None) -> Job:
-        """Set the total; a job without anything left to do becomes final.
+        """Set the total, unless it watches; a job without anything left to do becomes final.
 
         Raises SupersededError as above.
         """
@@ -109,7 +116,28 @@ class JobStore(Protocol):
         """Take a counted attempt back (-1), as when the items wait for others, or count it (1)."""
 
     async def record(self, job_id: str, results: Sequence[ItemResult], *, removed: int = 0) -> Job:
-        """Record outcomes, each once; the last one makes the job final. A final job stays."""
+        """Record outcomes, each once. A final job stays.
+
+        The last one makes the job final, unless it `needs_finish`: that is for `complete`.
+        """
+
+    async def complete(self, job_id: str, *, synced: bool = False) -> Job:
+        """End a job of which all items are done; one that watches waits for its next look.
+
+        `synced`: what vanished from its source was removed.
+        """
+
+    async def list_vanished(
+        self, job_id: str, *, after: tuple[int, int], limit: int
+    ) -> Sequence[VanishedItem]:
+        """Return items that earlier jobs over the same source stored, and this one did not find.
+
+        They come by generation of the earlier job and ordinal, behind `after`. Items that jobs
+        over another source stored as well are left out.
+        """
+
+    async def forget_vanished(self, job_id: str) -> None:
+        """Let what vanished between two looks of a job be new if it returns."""
 
     async def set_waiting(self, job_id: str, reason: str) -> Job:
         """Say that the job waits for something; no effect on a final one."""
@@ -160,7 +188,7 @@ class JobStore(Protocol):
         """Return those of the found items that a job has not brought to a good outcome."""
 
     async def list_ended_before(self, moment: datetime) -> Sequence[str]:
-        """Return the ids of jobs that ended before a moment."""
+        """Return the ids of jobs that ended before a moment, and that no sync needs."""
 
     async def delete(self, job_id: str) -> None:
         """Forget a job."""

@@ -15,6 +15,7 @@ from lookalike_ingest.batch_report import BatchReport
 from lookalike_ingest.batching import BatchLimits
 from lookalike_ingest.engine import Steps, Task
 from lookalike_ingest.entities import Collection, EntityStore
+from lookalike_ingest.finish import Finish
 from lookalike_ingest.job import Item, ItemProblem, ItemResult, Job, JobState, Outcome
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
@@ -40,6 +41,7 @@ class ShardWorker:
         entities: EntityStore,
         meter: ProgressMeter,
         *,
+        finish: Finish,
         metrics: JobMetrics,
         limits: BatchLimits,
         max_attempts: int,
@@ -48,6 +50,7 @@ class ShardWorker:
         self._store = store
         self._pipeline = pipeline
         self._entities = entities
+        self._finish = finish
         self._meter = meter
         self._metrics = metrics
         self._limits = limits
@@ -68,6 +71,7 @@ class ShardWorker:
 
         items = await self._store.claim_batch(job.id, task.first, task.last, self._limits)
         if not items:
+            await self._finish.run(job)
             return 0
         attempt = _Attempt(self._store, job.id, [item.ordinal for item in items])
         started = self._meter.now()

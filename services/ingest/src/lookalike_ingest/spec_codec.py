@@ -22,11 +22,19 @@ def spec_from_text(text: str) -> JobSpec:
     return _ADAPTER.validate_json(text)
 
 
+def source_digest(spec: JobSpec) -> str:
+    """Return SHA-256, in hex, over what the items come from, and nothing else."""
+    return _digest(_ADAPTER.dump_python(spec, mode="json", include={"source"}))
+
+
 def spec_digest(spec: JobSpec) -> str:
     """Return SHA-256, in hex, over everything that was asked for.
 
     Two jobs that ask for the same have the same digest; maps are compared whatever their order.
     """
-    fields = _ADAPTER.dump_python(spec, mode="json")
+    return _digest(_ADAPTER.dump_python(spec, mode="json"))
+
+
+def _digest(fields: object) -> str:
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

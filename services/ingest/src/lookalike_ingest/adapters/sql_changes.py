@@ -13,10 +13,8 @@ from lookalike_common.errors import (
     OverloadedError,
     WrongJobStateError,
 )
-from lookalike_ingest.adapters.sql_queries import fold_of
 from lookalike_ingest.adapters.sql_rows import (
     Row,
-    attributes_to_text,
     item_from_row,
     job_from_row,
     segment_to_text,
@@ -40,20 +38,19 @@ from lookalike_ingest.job import (
     ItemResult,
     Job,
     JobState,
-    NewItem,
-    Outcome,
 )
-from lookalike_ingest.job_store import NewJob, SupersededError
-from lookalike_ingest.places import place_to_text
+from lookalike_ingest.job_store import NewJob
 from lookalike_ingest.problem import Problem
-from lookalike_ingest.spec_codec import spec_to_text
+from lookalike_ingest.spec_codec import source_digest, spec_to_text
 
+WATCHING = "watching"
+"""Why a job runs of which all items are done."""
 _RETRY_AFTER = timedelta(seconds=5)
 
 
 def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> Job:
     """Keep a job, or return the one that the same request made before."""
-    last = _lock_generation(connection)
+    last = lock_generation(connection)
     known = connection.execute(sa.select(JOBS).where(JOBS.c.id == new.id)).one_or_none()
     if known is not None:
         if known.digest != new.digest:
@@ -74,10 +71,12 @@ def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> J
             digest=new.digest,
             collection=new.spec.collection,
             spec=spec_to_text(new.spec),
-            generation=_next_generation(connection, last, now),
+            generation=next_generation(connection, last, now),
             state=JobState.PENDING,
             created_at=now,
             retry_of=new.retry_of,
+            source=source_digest(new.spec),
+            watches=new.spec.options.watch_interval is not None,
         )
     )
     if new.spec.labels:
@@ -86,74 +85,12 @@ def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> J
     return job_from_row(lock_job(connection, new.id))
 
 
-def begin_expansion(connection: sa.Connection, job_id: str) -> Job:
-    """Set a job to work on finding its items, forgetting what a broken attempt found."""
-    row = lock_job(connection, job_id)
-    if _is_final(row) or row.state == JobState.PAUSED or row.total is not None:
-        return job_from_row(row)
-    for table in (ITEMS, FAILURES):
-        connection.execute(sa.delete(table).where(table.c.job == job_id))
-    return _update(
-        connection,
-        job_id,
-        state=JobState.RUNNING,
-        started_at=row.started_at or now_micros(),
-        found=0,
-        expansion=row.expansion + 1,
-    )
-
-
-def add_items(
-    connection: sa.Connection, job_id: str, items: Sequence[NewItem], expansion: int | None
-) -> Job:
-    """Keep found items in order; the second one with a key is folded or fails."""
-    row = _lock_expansion(connection, job_id, expansion)
-    if _is_final(row) or not items:
-        return job_from_row(row)
-    unique = _fold_duplicates(connection, job_id, items)
-    values = [
-        {
-            "job": job_id,
-            "ordinal": row.found + index,
-            "fold": fold,
-            "key": item.key,
-            "source_uri": item.source_uri,
-            "place": place_to_text(item.place),
-            "size": item.size,
-            "attributes": attributes_to_text(item.attributes),
-            "outcome": item.outcome,
-            "listed": item.outcome is not Outcome.FAILED or fold is None,
-        }
-        for index, (fold, item) in enumerate(unique)
-    ]
-    connection.execute(sa.insert(ITEMS), values)
-    for index, (_, item) in enumerate(unique):
-        if item.problem is not None:
-            _add_failure(connection, job_id, row.found + index, item.problem)
-    return _update(connection, job_id, found=row.found + len(items))
-
-
-def end_expansion(connection: sa.Connection, job_id: str, expansion: int | None) -> Job:
-    """Set the total and count what found its outcome on the way."""
-    row = _lock_expansion(connection, job_id, expansion)
-    if _is_final(row) or row.total is not None:
-        return job_from_row(row)
-    grouped = connection.execute(
-        sa.select(ITEMS.c.outcome, sa.func.count())
-        .where(ITEMS.c.job == job_id, ITEMS.c.outcome.is_not(None))
-        .group_by(ITEMS.c.outcome)
-    )
-    counts = {outcome: count for outcome, count in grouped if outcome is not None}
-    _update(connection, job_id, total=row.found, **counts)
-    return _settle(connection, job_id)
-
-
 def claim_batch(
     connection: sa.Connection, job_id: str, first: int, last: int, limits: BatchLimits
 ) -> Sequence[Item]:
     """Choose the next items without an outcome, and count the attempt before it begins."""
     row = lock_job(connection, job_id)
-    if _is_final(row) or row.state == JobState.PAUSED:
+    if is_final(row) or row.state == JobState.PAUSED:
         return ()
     pending = connection.execute(
         sa.select(ITEMS)
@@ -186,19 +123,21 @@ def record(
 ) -> Job:
     """Record outcomes, each once, and move the counts by exactly those that are new."""
     row = lock_job(connection, job_id)
-    if _is_final(row):
+    if is_final(row):
         return job_from_row(row)
     fresh = [each for each in results if _set_outcome(connection, job_id, each)]
+    last = max((each.ordinal for each in fresh if each.written), default=None)
     moved = Counter(str(each.outcome) for each in fresh)
-    _update(
+    update_job(
         connection,
         job_id,
         **{outcome: JOBS.c[outcome] + count for outcome, count in moved.items()},
         written=JOBS.c.written + sum(each.written for each in fresh),
         removed=JOBS.c.removed + removed,
+        **({} if last is None else {"last_written": last}),
         **({} if row.state == JobState.PAUSED else {"state": JobState.RUNNING, "state_reason": ""}),
     )
-    return _settle(connection, job_id)
+    return settle(connection, job_id)
 
 
 def set_state(connection: sa.Connection, job_id: str, state: JobState, reason: str) -> Job:
@@ -207,11 +146,11 @@ def set_state(connection: sa.Connection, job_id: str, state: JobState, reason: s
     Nothing new is no change.
     """
     row = lock_job(connection, job_id)
-    if _is_final(row) or row.state == JobState.PAUSED:
+    if is_final(row) or row.state == JobState.PAUSED:
         return job_from_row(row)
     if (row.state, row.state_reason) == (state, reason):
         return job_from_row(row)
-    return _update(connection, job_id, state=state, state_reason=reason)
+    return update_job(connection, job_id, state=state, state_reason=reason)
 
 
 def pause_job(connection: sa.Connection, job_id: str) -> Job:
@@ -219,7 +158,7 @@ def pause_job(connection: sa.Connection, job_id: str) -> Job:
     row = _lock_unfinished(connection, job_id)
     if row.state == JobState.PAUSED:
         return job_from_row(row)
-    return _update(connection, job_id, state=JobState.PAUSED, state_reason="")
+    return update_job(connection, job_id, state=JobState.PAUSED, state_reason="")
 
 
 def resume_job(connection: sa.Connection, job_id: str) -> Job:
@@ -228,8 +167,8 @@ def resume_job(connection: sa.Connection, job_id: str) -> Job:
     if row.state != JobState.PAUSED:
         return job_from_row(row)
     state = JobState.PENDING if row.started_at is None else JobState.RUNNING
-    _update(connection, job_id, state=state, round=row.round + 1)
-    return _settle(connection, job_id)
+    update_job(connection, job_id, state=state, round=row.round + 1)
+    return settle(connection, job_id)
 
 
 def end_job(
@@ -237,15 +176,16 @@ def end_job(
 ) -> Job:
     """Make a job final; items without an outcome count as skipped."""
     row = lock_job(connection, job_id)
-    if _is_final(row):
+    if is_final(row):
         return job_from_row(row)
     values: dict[str, object] = {"state": state, "state_reason": "", "ended_at": now_micros()}
     if problem is not None:
         values["problem"] = problem.to_text()
-    if row.total is not None:
+    total = row.found if row.total is None and row.watches else row.total
+    if total is not None:
         others = row.created + row.updated + row.unchanged + row.failed
-        values["skipped"] = row.total - others
-    return _update(connection, job_id, **values)
+        values |= {"total": total, "skipped": total - others}
+    return update_job(connection, job_id, **values)
 
 
 def delete_job(connection: sa.Connection, job_id: str) -> None:
@@ -284,19 +224,12 @@ def lock_job(connection: sa.Connection, job_id: str) -> Row:
     return row
 
 
-def _lock_expansion(connection: sa.Connection, job_id: str, expansion: int | None) -> Row:
-    row = lock_job(connection, job_id)
-    if expansion is not None and row.expansion != expansion:
-        raise SupersededError(f"expansion {expansion} of job {job_id}")
-    return row
-
-
 def now_micros() -> int:
     """Return the time in microseconds since 1970."""
     return to_micros(datetime.now(UTC))
 
 
-def _update(connection: sa.Connection, job_id: str, **values: object) -> Job:
+def update_job(connection: sa.Connection, job_id: str, **values: object) -> Job:
     """Set columns to values or expressions, and raise the revision."""
     connection.execute(
         sa.update(JOBS).where(JOBS.c.id == job_id).values(revision=JOBS.c.revision + 1, **values)
@@ -304,13 +237,33 @@ def _update(connection: sa.Connection, job_id: str, **values: object) -> Job:
     return job_from_row(lock_job(connection, job_id))
 
 
-def _settle(connection: sa.Connection, job_id: str) -> Job:
-    """End a job whose last item is done, or whose first failure was to stop it."""
+def settle(connection: sa.Connection, job_id: str) -> Job:
+    """End a job whose first failure was to stop it, or whose last item is done.
+
+    One that has something to see to after that stays as it is: see `complete_job`.
+    """
     job = job_from_row(lock_job(connection, job_id))
+    if job.state.final or job.state is JobState.PAUSED:
+        return job
     if job.counts.failed and job.spec.options.stop_on_error:
         return end_job(connection, job_id, JobState.FAILED, _first_problem(connection, job_id))
-    if job.counts.total is None or job.counts.done < job.counts.total:
+    return job if not job.complete or job.needs_finish else complete_job(connection, job_id)
+
+
+def complete_job(connection: sa.Connection, job_id: str, *, synced: bool = False) -> Job:
+    """End a job of which all items are done; one that watches its source waits for more."""
+    row = lock_job(connection, job_id)
+    job = job_from_row(row)
+    if job.state.final or job.state is JobState.PAUSED or not job.complete:
         return job
+    if synced:
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(synced=True))
+    interval = job.spec.options.watch_interval
+    if interval is not None:
+        due = now_micros() + round(interval.total_seconds() * 1_000_000)
+        return update_job(
+            connection, job_id, state=JobState.RUNNING, state_reason=WATCHING, look_at=due
+        )
     failed = job.counts.failed > 0
     state = JobState.SUCCEEDED_WITH_FAILURES if failed else JobState.SUCCEEDED
     return end_job(connection, job_id, state, None)
@@ -344,13 +297,12 @@ def _set_outcome(connection: sa.Connection, job_id: str, result: ItemResult) -> 
     )
     fresh = changed.rowcount == 1
     if fresh and result.problem is not None:
-        _add_failure(connection, job_id, result.ordinal, result.problem)
+        add_failure(connection, job_id, result.ordinal, result.problem)
     return fresh
 
 
-def _add_failure(
-    connection: sa.Connection, job_id: str, ordinal: int, problem: ItemProblem
-) -> None:
+def add_failure(connection: sa.Connection, job_id: str, ordinal: int, problem: ItemProblem) -> None:
+    """Keep why an item failed."""
     item = connection.execute(
         sa.select(ITEMS.c.key, ITEMS.c.source_uri, ITEMS.c.attempts).where(
             ITEMS.c.job == job_id, ITEMS.c.ordinal == ordinal
@@ -373,44 +325,15 @@ def _add_failure(
     )
 
 
-def _fold_duplicates(
-    connection: sa.Connection, job_id: str, items: Sequence[NewItem]
-) -> Sequence[tuple[bytes | None, NewItem]]:
-    """Pair each item with what makes it unique in its job; None for a second one with its key."""
-    folds = [fold_of(item.key) for item in items]
-    rows = connection.execute(
-        sa.select(ITEMS.c.fold, ITEMS.c.place).where(ITEMS.c.job == job_id, ITEMS.c.fold.in_(folds))
-    )
-    known: dict[bytes, str] = {row.fold: row.place for row in rows}
-    unique: list[tuple[bytes | None, NewItem]] = []
-    for fold, item in zip(folds, items, strict=True):
-        place = place_to_text(item.place)
-        if fold in known:
-            unique.append((None, _second_of_its_key(item, same_place=known[fold] == place)))
-        else:
-            known[fold] = place
-            unique.append((fold, item))
-    return unique
-
-
-def _second_of_its_key(item: NewItem, *, same_place: bool) -> NewItem:
-    if same_place:
-        return replace(item, outcome=Outcome.SKIPPED, problem=None)
-    problem = AlreadyExistsError(
-        f"another item of this job has the key {item.key!r}; give items keys of their own, or "
-        "ingest the sources by jobs of their own"
-    )
-    return replace(item, outcome=Outcome.FAILED, problem=ItemProblem("fetch", Problem.of(problem)))
-
-
-def _lock_generation(connection: sa.Connection) -> int:
+def lock_generation(connection: sa.Connection) -> int:
     """Return the last generation; nobody else creates a job until this transaction ends."""
     query = sa.select(GENERATIONS.c.last).where(GENERATIONS.c.id == GENERATION_ROW)
     last: int = connection.execute(query.with_for_update()).scalar_one()
     return last
 
 
-def _next_generation(connection: sa.Connection, last: int, now: int) -> int:
+def next_generation(connection: sa.Connection, last: int, now: int) -> int:
+    """Take the next generation behind `last`; they rise, whatever the clock does."""
     generation = max(now, last + 1)
     connection.execute(
         sa.update(GENERATIONS).where(GENERATIONS.c.id == GENERATION_ROW).values(last=generation)
@@ -429,12 +352,13 @@ def _refuse_when_full(connection: sa.Connection, max_unfinished: int) -> None:
 
 def _lock_unfinished(connection: sa.Connection, job_id: str) -> Row:
     row = lock_job(connection, job_id)
-    if _is_final(row):
+    if is_final(row):
         raise WrongJobStateError(
             "the job is final", resource_type="lookalike/Job", resource_name=f"jobs/{job_id}"
         )
     return row
 
 
-def _is_final(row: Row) -> bool:
+def is_final(row: Row) -> bool:
+    """Tell whether a job never moves again."""
     return row.state in FINAL_STATES

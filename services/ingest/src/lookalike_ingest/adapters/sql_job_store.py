@@ -7,7 +7,9 @@ import sqlalchemy as sa
 
 from lookalike_common.errors import NotFoundError
 from lookalike_ingest.adapters import sql_changes as changes
+from lookalike_ingest.adapters import sql_expansion as finding
 from lookalike_ingest.adapters import sql_queries as queries
+from lookalike_ingest.adapters import sql_sync as sync
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_rows import failure_from_row, job_from_row, to_micros
 from lookalike_ingest.adapters.sql_tables import FAILURES, JOBS
@@ -21,6 +23,7 @@ from lookalike_ingest.job import (
     ListedItem,
     NewItem,
     Outcome,
+    VanishedItem,
 )
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_store import JobFilter, NewJob
@@ -76,6 +79,12 @@ class SqlJobStore:
         """Return the jobs that are not final, oldest first."""
         return await self._database.read(queries.list_unfinished)
 
+    async def list_looks(self) -> Sequence[Job]:
+        """Return the jobs whose next look at their source is due."""
+        return await self._database.read(
+            lambda connection: queries.list_looks(connection, changes.now_micros())
+        )
+
     async def list_retriable(self) -> Sequence[str]:
         """Return the ids of the jobs of which items may be left to do."""
         return await self._database.read(queries.list_retriable)
@@ -84,8 +93,14 @@ class SqlJobStore:
         """Set a job to work on finding its items."""
         return self._publish(
             await self._database.write(
-                lambda connection: changes.begin_expansion(connection, job_id)
+                lambda connection: finding.begin_expansion(connection, job_id)
             )
+        )
+
+    async def begin_look(self, job_id: str) -> Job:
+        """Begin the next round of a job whose look at its source is due."""
+        return self._publish(
+            await self._database.write(lambda connection: finding.begin_look(connection, job_id))
         )
 
     async def add_items(
@@ -93,14 +108,14 @@ class SqlJobStore:
     ) -> Job:
         """Keep found items in order."""
         return await self._database.write(
-            lambda connection: changes.add_items(connection, job_id, items, expansion)
+            lambda connection: finding.add_items(connection, job_id, items, expansion)
         )
 
     async def end_expansion(self, job_id: str, expansion: int | None = None) -> Job:
         """Set the total; a job without anything left to do becomes final."""
         return self._publish(
             await self._database.write(
-                lambda connection: changes.end_expansion(connection, job_id, expansion)
+                lambda connection: finding.end_expansion(connection, job_id, expansion)
             )
         )
 
@@ -133,6 +148,26 @@ class SqlJobStore:
     async def set_running(self, job_id: str) -> Job:
         """Say that the job works again."""
         return await self._set_state(job_id, JobState.RUNNING, "")
+
+    async def complete(self, job_id: str, *, synced: bool = False) -> Job:
+        """End a job of which all items are done, or let it wait for its next look."""
+        return self._publish(
+            await self._database.write(
+                lambda connection: changes.complete_job(connection, job_id, synced=synced)
+            )
+        )
+
+    async def list_vanished(
+        self, job_id: str, *, after: tuple[int, int], limit: int
+    ) -> Sequence[VanishedItem]:
+        """Return vanished items behind a generation and an ordinal."""
+        return await self._database.read(
+            lambda connection: sync.list_vanished(connection, job_id, after, limit)
+        )
+
+    async def forget_vanished(self, job_id: str) -> None:
+        """Let what vanished between two looks of a job be new if it returns."""
+        await self._database.write(lambda connection: sync.forget_vanished(connection, job_id))
 
     async def pause(self, job_id: str) -> Job:
         """Stop a job until it is resumed."""
@@ -206,9 +241,8 @@ class SqlJobStore:
 
     async def list_ended_before(self, moment: datetime) -> Sequence[str]:
         """Return the ids of jobs that ended before a moment."""
-        query = sa.select(JOBS.c.id).where(JOBS.c.ended_at < to_micros(moment))
         return await self._database.read(
-            lambda connection: list(connection.execute(query).scalars())
+            lambda connection: sync.list_ended_before(connection, to_micros(moment))
         )
 
     async def delete(self, job_id: str) -> None:

@@ -47,6 +47,12 @@ def list_unfinished(connection: sa.Connection) -> Sequence[Job]:
     return [job_from_row(row) for row in connection.execute(query)]
 
 
+def list_looks(connection: sa.Connection, now: int) -> Sequence[Job]:
+    """Return the jobs whose next look at their source is due."""
+    query = sa.select(JOBS).where(JOBS.c.state == JobState.RUNNING, JOBS.c.look_at <= now)
+    return [job_from_row(row) for row in connection.execute(query)]
+
+
 def list_retriable(connection: sa.Connection) -> Sequence[str]:
     """Return the ids of the jobs of which items may be left to do."""
     query = sa.select(JOBS.c.id).where(JOBS.c.state != JobState.SUCCEEDED)
@@ -114,12 +120,16 @@ def list_left(
 def drop_done(
     connection: sa.Connection, job_id: str, items: Sequence[NewItem]
 ) -> Sequence[NewItem]:
-    """Return those of the found items that a job has not brought to a good outcome."""
+    """Return the found items that neither a job nor those it retries brought to a good outcome."""
     folds = {fold_of(item.key): item for item in items}
-    query = sa.select(ITEMS.c.fold).where(
-        ITEMS.c.job == job_id, ITEMS.c.fold.in_(folds), sa.not_(_LEFT)
-    )
-    done = {folds[fold].key for fold in connection.execute(query).scalars()}
+    done: set[str] = set()
+    while job_id:
+        query = sa.select(ITEMS.c.fold).where(
+            ITEMS.c.job == job_id, ITEMS.c.fold.in_(folds), sa.not_(_LEFT)
+        )
+        done |= {folds[fold].key for fold in connection.execute(query).scalars()}
+        before = sa.select(JOBS.c.retry_of).where(JOBS.c.id == job_id)
+        job_id = connection.execute(before).scalar_one_or_none() or ""
     return [item for item in items if item.key not in done]
 
 
@@ -160,6 +170,6 @@ def _to_new_item(connection: sa.Connection, row: Row) -> NewItem:
         item.place,
         item.size,
         item.attributes,
-        Outcome.FAILED,
-        problem,
+        outcome=Outcome.FAILED,
+        problem=problem,
     )

@@ -3,6 +3,10 @@
 Times are microseconds since 1970. Counts stand in the job's row and move in the transaction that
 gives an item its outcome; `items.fold` is unique for a job, so that one key is one item;
 `items.listed` is false where listing its source failed.
+
+Of a job that watches its source, `jobs.look` counts the looks; `items.seen` is the last one that
+found the item, and an item that changed gives up its fold to the new one. `jobs.counted` is the
+first item whose outcome, if it had one when it was found, is not counted yet.
 """
 
 import sqlalchemy as sa
@@ -46,11 +50,21 @@ JOBS = sa.Table(
     sa.Column("removed", sa.BigInteger, nullable=False, default=0),
     sa.Column("revision", sa.BigInteger, nullable=False, default=1),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("source", sa.String(64), nullable=False),
+    sa.Column("watches", sa.Boolean, nullable=False),
+    sa.Column("listed", sa.Boolean, nullable=False, default=False),
+    sa.Column("counted", sa.BigInteger, nullable=False, default=0),
+    sa.Column("unlisted", sa.BigInteger, nullable=False, default=0),
+    sa.Column("last_written", sa.BigInteger),
+    sa.Column("look", sa.BigInteger, nullable=False, default=0),
+    sa.Column("look_at", sa.BigInteger),
+    sa.Column("synced", sa.Boolean, nullable=False, default=False),
     sa.Column("round", sa.BigInteger, nullable=False, default=0),
     sa.Column("retry_of", sa.String(64), nullable=False, default=""),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("ended_at", sa.BigInteger),
     sa.Index("jobs_by_tenant", "tenant", "generation"),
+    sa.Index("jobs_by_source", "source", "generation"),
 )
 
 LABELS = sa.Table(
@@ -75,6 +89,8 @@ ITEMS = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("outcome", sa.String(16)),
     sa.Column("listed", sa.Boolean, nullable=False, default=True),
+    sa.Column("version", Text, nullable=False, default=""),
+    sa.Column("seen", sa.BigInteger, nullable=False, default=0),
     sa.Column("asset", Text, nullable=False, default=""),
     sa.Column("media_type", Text, nullable=False, default=""),
     sa.Column("written", sa.BigInteger, nullable=False, default=0),

@@ -93,11 +93,15 @@ def _to_items(source: ItemsSource) -> Sequence[job_pb2.SourceItem]:
 
 def _to_options(options: JobOptions) -> job_pb2.Options:
     stop, go_on = job_pb2.Options.ON_ERROR_STOP, job_pb2.Options.ON_ERROR_CONTINUE
-    return job_pb2.Options(
+    message = job_pb2.Options(
         on_error=stop if options.stop_on_error else go_on,
         dry_run=options.dry_run,
         discard_assets=options.discard_assets,
+        sync=options.sync,
     )
+    if options.watch_interval is not None:
+        message.watch_interval.FromTimedelta(options.watch_interval)
+    return message
 
 
 def _to_counts(job: Job) -> job_pb2.ItemCounts:

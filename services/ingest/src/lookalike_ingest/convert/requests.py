@@ -27,11 +27,7 @@ def from_job(job: job_pb2.Job) -> JobRequest:
     return JobRequest(
         collection=job.collection,
         source=source,
-        options=JobOptions(
-            stop_on_error=job.options.on_error == job_pb2.Options.ON_ERROR_STOP,
-            dry_run=job.options.dry_run,
-            discard_assets=job.options.discard_assets,
-        ),
+        options=_from_options(job),
         splitter=from_splitter(job.splitter),
         attributes=from_struct(job.attributes, "job.attributes"),
         labels=dict(job.labels),
@@ -56,7 +52,7 @@ def _refuse_unimplemented(job: job_pb2.Job) -> None:
         raise UnimplementedError("tables are not read yet", field="job.table")
     if job.WhichOneof("source") == "from_collection":
         raise UnimplementedError("collections are not read yet", field="job.from_collection")
-    for option in ("sync", "watch_interval", "max_items_per_second", "keep_location"):
+    for option in ("max_items_per_second", "keep_location"):
         if option in {each.name for each, _ in job.options.ListFields()}:
             raise UnimplementedError("this is not done yet", field=f"job.options.{option}")
     for kind, options in job.splitter.ListFields():
@@ -66,6 +62,23 @@ def _refuse_unimplemented(job: job_pb2.Job) -> None:
                     "items are only ingested whole yet",
                     field=f"job.splitter.{kind.name}.{option.name}",
                 )
+
+
+def _from_options(job: job_pb2.Job) -> JobOptions:
+    options = job.options
+    watches = options.HasField("watch_interval")
+    if job.WhichOneof("source") == "items" and (options.sync or watches):
+        name = "sync" if options.sync else "watch_interval"
+        raise InvalidArgumentError("given items never change", field=f"job.options.{name}")
+    if watches and options.dry_run:
+        raise InvalidArgumentError("a dry run looks once", field="job.options.watch_interval")
+    return JobOptions(
+        stop_on_error=options.on_error == job_pb2.Options.ON_ERROR_STOP,
+        dry_run=options.dry_run,
+        discard_assets=options.discard_assets,
+        sync=options.sync,
+        watch_interval=options.watch_interval.ToTimedelta() if watches else None,
+    )
 
 
 def _from_files(job: job_pb2.Job) -> FilesSource:

@@ -14,6 +14,8 @@ class FoundFile:
     relative: str
     """Below the folder that was asked for, with `/`."""
     size: int
+    modified: int
+    """When its bytes changed last, in nanoseconds since 1970."""
     kind: str
     """`file`, `link`, `other` (a device, a socket, a pipe) or `unreadable`."""
 
@@ -26,7 +28,7 @@ def walk_folder(folder: str) -> Iterator[FoundFile]:
         try:
             entries = os.scandir(Path(folder, below))
         except OSError:
-            yield FoundFile(str(Path(folder, below)), below, 0, "unreadable")
+            yield FoundFile(str(Path(folder, below)), below, 0, 0, "unreadable")
             continue
         with entries:
             for entry in entries:
@@ -40,11 +42,11 @@ def walk_folder(folder: str) -> Iterator[FoundFile]:
 def _found(entry: os.DirEntry[str], relative: str) -> FoundFile:
     path = entry.path
     if entry.is_symlink():
-        return FoundFile(path, relative, 0, "link")
+        return FoundFile(path, relative, 0, 0, "link")
     if not entry.is_file(follow_symlinks=False):
-        return FoundFile(path, relative, 0, "other")
+        return FoundFile(path, relative, 0, 0, "other")
     try:
-        size = entry.stat(follow_symlinks=False).st_size
+        facts = entry.stat(follow_symlinks=False)
     except OSError:
-        return FoundFile(path, relative, 0, "unreadable")
-    return FoundFile(path, relative, size, "file")
+        return FoundFile(path, relative, 0, 0, "unreadable")
+    return FoundFile(path, relative, facts.st_size, facts.st_mtime_ns, "file")

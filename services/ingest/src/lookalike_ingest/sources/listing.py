@@ -86,7 +86,7 @@ class Lister:
             case "file" if key.lower().endswith(".zip"):
                 yield from self._list_file(found.path, key, prefix=f"{key}!/")
             case "file":
-                yield _found(key, uri, FilePlace(found.path), found.size)
+                yield _found(key, uri, FilePlace(found.path), found.size, found.modified)
             case "link":
                 yield self._list_link(found, key, uri)
             case "other":
@@ -104,7 +104,8 @@ class Lister:
             return _refused(key, uri, place, "fetch", error)
         if not Path(target).is_file():
             return _skipped(key, uri, place)
-        return _found(key, uri, FilePlace(target), Path(target).stat().st_size)
+        facts = Path(target).stat()
+        return _found(key, uri, FilePlace(target), facts.st_size, facts.st_mtime_ns)
 
     def _list_file(self, path: str, key: str, *, prefix: str = "") -> Iterator[NewItem]:
         """List one file, or the members of an archive."""
@@ -114,7 +115,8 @@ class Lister:
                 if _is_archive(file):
                     yield from self._list_members(file, place, uri_of(path), prefix)
                 else:
-                    yield _found(key, uri_of(path), place, os.fstat(file.fileno()).st_size)
+                    facts = os.fstat(file.fileno())
+                    yield _found(key, uri_of(path), place, facts.st_size, facts.st_mtime_ns)
         except (LookalikeError, OSError) as error:
             yield _refused(key, uri_of(path), place, "fetch", error)
 
@@ -160,13 +162,16 @@ def _given(item: GivenItem) -> NewItem:
     return NewItem(key, item.source_uri, item.place, size, item.attributes)
 
 
-def _found(key: str, uri: str, place: FilePlace | MemberPlace, size: int) -> NewItem:
+def _found(
+    key: str, uri: str, place: FilePlace | MemberPlace, size: int, modified: int = 0
+) -> NewItem:
     if len(key.encode()) > MAX_KEY_BYTES:
         error = LimitExceededError(f"the path is longer than {MAX_KEY_BYTES} bytes")
         return _refused(key, uri, place, "fetch", error)
     if PurePosixPath(key).name.startswith(_APPLE_DOUBLE):
         return _skipped(key, uri, place)
-    return NewItem(key, uri[:MAX_URI_LENGTH], place, size)
+    version = f"{modified}:{size}" if modified else ""
+    return NewItem(key, uri[:MAX_URI_LENGTH], place, size, version=version)
 
 
 def _skipped(key: str, uri: str, place: FilePlace | MemberPlace) -> NewItem:
