@@ -132,6 +132,10 @@ bench-encoder: sync models ## Encoder against its limit and other servers; ARGS=
 bench-search: sync ## Search against pymilvus, on Lite and the real Milvus; ARGS="--rows 1000000 --backends 2.3.5"
 	$(PYTHON) -m tests.bench.bench_search $(ARGS)
 
+.PHONY: bench-ingest
+bench-ingest: sync models ## Ingestion by the encoder's limit, memory, the engine, searches meanwhile; ARGS="--parts rates"
+	$(PYTHON) -m tests.bench.bench_ingest $(ARGS)
+
 .PHONY: bench-gpu
 bench-gpu: ## Encoders on an NVIDIA GPU, offline; WHEELS= a folder with onnxruntime-gpu and CUDA
 	@test -d "$(WHEELS)" || { echo "WHEELS= must name a folder of wheels; see docs/encoders.md"; exit 2; }

@@ -95,7 +95,7 @@ def _measure(run: Run, window: int, batch: int, seconds: float) -> dict[str, flo
 @functools.cache
 def _run_of(kind: str) -> Run:
     if kind == "effnet":
-        return _image(images())
+        return image_run(images())
     return _text(texts(2000) if kind == "minilm_short" else long_texts(200))
 
 
@@ -135,7 +135,8 @@ def _embed(session: onnxruntime.InferenceSession, rows: Sequence[Sequence[int]])
     return np.asarray(pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
 
 
-def _image(pictures: Sequence[bytes]) -> Run:
+def image_run(pictures: Sequence[bytes]) -> Run:
+    """Return how to decode and encode JPEG files."""
     session = _session("efficientnet-lite0")
     files = [np.frombuffer(each, np.uint8) for each in pictures]
 
