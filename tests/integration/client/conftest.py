@@ -81,6 +81,8 @@ class FakeSuite(
     """So many calls of WatchJob break off after their first reply."""
     watched_from: list[int] = field(default_factory=list)
     roots_closed: bool = False
+    one_field: bool = False
+    """Collections can have but one vector field."""
     failures: list[job_pb2.JobFailure] = field(default_factory=list)
     items: list[job_pb2.JobItem] = field(default_factory=list)
     listed: ingest_service_pb2.ListJobsRequest = field(
@@ -95,6 +97,9 @@ class FakeSuite(
         self, request: collection_service_pb2.CreateCollectionRequest, context: grpc.ServicerContext
     ) -> collection_pb2.Collection:
         name = f"collections/{request.collection_id}"
+        if self.one_field and len(request.collection.vector_fields) > 1:
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            refuse(context, code, "UNSUPPORTED_BY_BACKEND", "one vector field at most")
         self.made[name] = collection_pb2.Collection(
             name=name,
             vector_fields=request.collection.vector_fields,

@@ -142,8 +142,9 @@ def test_what_makes_no_sense_is_not_asked_for(
 @pytest.mark.parametrize(
     ("names", "encoder"),
     [
-        (["a.txt", "b.md", "c.png"], "minilm-l6-v2"),
-        (["a.png", "b.mp4", "c.txt"], "efficientnet-lite0"),
+        (["a.txt", "b.md"], "minilm-l6-v2"),
+        (["a.png", "b.mp4"], "efficientnet-lite0"),
+        ([*(f"{number}.md" for number in range(11)), "a.png"], "minilm-l6-v2"),
         (["a.FLAC"], "speech-embedding"),
         (["a.fa.gz", "a.unknown"], "dna-kmer6"),
         (["a.sdf"], "morgan-2048"),
@@ -161,6 +162,34 @@ def test_a_new_collection_has_an_encoder_for_what_the_source_is(
         (tmp_path / name).write_bytes(b"x")
     assert lookalike("ingest", str(tmp_path), "-c", "new").code == 0
     assert suite.made["collections/new"].vector_fields[0].encoder == f"encoders/{encoder}"
+
+
+def test_a_new_collection_has_a_field_for_each_of_several_kinds(
+    lookalike: Command, suite: "FakeSuite", tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.png", "c.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    ended = lookalike("ingest", str(tmp_path), "-c", "new")
+    fields = suite.made["collections/new"].vector_fields
+    assert [(each.name, each.encoder, each.optional) for each in fields] == [
+        ("pictures", "encoders/efficientnet-lite0", True),
+        ("texts", "encoders/minilm-l6-v2", True),
+    ]
+    assert "searches name one by --field" in ended.complaints
+    assert lookalike("ingest", str(tmp_path), "-c", "c", "--encoder", "conse").code == 0
+    (field,) = suite.made["collections/c"].vector_fields
+    assert (field.name, field.encoder, field.optional) == ("", "encoders/conse", False)
+
+
+def test_a_backend_that_has_one_field_gets_the_most_frequent_kind(
+    lookalike: Command, suite: "FakeSuite", tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.txt", "c.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    suite.one_field = True
+    assert lookalike("ingest", str(tmp_path), "-c", "new").code == 0
+    (field,) = suite.made["collections/new"].vector_fields
+    assert (field.encoder, field.optional) == ("encoders/minilm-l6-v2", False)
 
 
 def test_a_table_of_molecules_has_an_encoder_of_molecules(

@@ -1,16 +1,25 @@
 """`lookalike ingest`: puts things of any kind into a collection, showing how it goes."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 import typer
 
 from lookalike.ingest.v1 import job_pb2
+from lookalike.search.v1 import collection_pb2
 from lookalike_client._jobs import with_source
 from lookalike_client._names import collection_name, encoder_name
 from lookalike_client.cli import ingest_options as given
 from lookalike_client.cli.following import leave, stay
 from lookalike_client.cli.session import CollectionOption, complaints, session_of
-from lookalike_client.cli.sources import Sources, sources_of
+from lookalike_client.cli.sources import Kind, Sources, sources_of
 from lookalike_client.client import Client
-from lookalike_client.errors import AlreadyExistsError, InvalidRequestError, NotFoundError
+from lookalike_client.errors import (
+    AlreadyExistsError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+)
 
 
 def ingest(
@@ -84,23 +93,40 @@ def ingest(
         source or (), columns=given.columns_of(column), include=include or (), exclude=exclude or ()
     )
     with session_of(context).client() as client:
-        ensure_collection(client, order, encoder or sources.encoder())
+        ensure_collection(client, order, [Kind("", encoder, "")] if encoder else sources.kinds())
         job = start(client, order, copied or sources, upload=upload)
         raise typer.Exit(stay(client, job) if wait else leave(job))
 
 
-def ensure_collection(client: Client, order: job_pb2.Job, encoder: str) -> None:
-    """Create the collection unless it exists."""
+def ensure_collection(client: Client, order: job_pb2.Job, kinds: Sequence[Kind]) -> None:
+    """Create the collection unless it exists: with a vector field for each kind."""
     try:
         client.collection(order.collection)
     except NotFoundError:
         if order.options.dry_run:
             raise
+        with suppress(AlreadyExistsError):  # somebody else was faster
+            complaints.print(f"created {order.collection} for {_create(client, order, kinds)}")
+
+
+def _create(client: Client, order: job_pb2.Job, kinds: Sequence[Kind]) -> str:
+    """Create the collection; what it is for, in words."""
+    first, *others = kinds
+    if others:
+        fields = [
+            collection_pb2.VectorField(name=kind.field, encoder=kind.encoder, optional=True)
+            for kind in kinds
+        ]
         try:
-            client.create_collection(order.collection, encoder=encoder)
-        except AlreadyExistsError:  # somebody else was faster
-            return
-        complaints.print(f"created {order.collection} for {encoder_name(encoder)}")
+            client.create_collection(order.collection, vector_fields=fields)
+        except PreconditionError as error:
+            if error.reason != "UNSUPPORTED_BY_BACKEND":
+                raise
+        else:
+            named = [f"{kind.field} ({encoder_name(kind.encoder)})" for kind in kinds]
+            return f"{', '.join(named)}; searches name one by --field"
+    client.create_collection(order.collection, encoder=first.encoder)
+    return encoder_name(first.encoder)
 
 
 def start(

@@ -24,22 +24,35 @@ _MAX_ITEMS = 1000
 _LOOKED_AT = 500
 """Files that are looked at to choose an encoder."""
 
-_ENCODERS = {
-    "encoders/minilm-l6-v2": ".txt .text .md .rst .html .htm .pdf",
-    "encoders/speech-embedding": ".wav .flac .mp3 .m4a .aac .ogg .oga .opus",
-    "encoders/morgan-2048": ".sdf .smi .smiles",
-    "encoders/dna-kmer6": ".fa .fasta .fna .ffn .fq .fastq",
-    DEFAULT_IMAGE_ENCODER: ".avif .bmp .gif .jpeg .jpg .png .tif .tiff .webp .mp4 .mov .avi .mkv",
-}
-_ENCODER_OF = {
-    suffix: encoder for encoder, suffixes in _ENCODERS.items() for suffix in suffixes.split()
-}
-_ENCODER_OF_COLUMN = {
-    "text": "encoders/minilm-l6-v2",
-    "title": "encoders/minilm-l6-v2",
-    "smiles": "encoders/morgan-2048",
-    "sequence": "encoders/dna-kmer6",
-}
+_SHARE = 0.1
+"""Of the files: kinds that are rarer get no vector field of their own."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of items, and how a collection for it is made."""
+
+    field: str
+    encoder: str
+    suffixes: str
+    columns: str = ""
+    """Of a table."""
+
+
+PICTURES = Kind(
+    "pictures",
+    DEFAULT_IMAGE_ENCODER,
+    ".avif .bmp .gif .jpeg .jpg .png .tif .tiff .webp .avi .m4v .mkv .mov .mp4 .webm",
+)
+KINDS = (
+    PICTURES,
+    Kind("texts", "encoders/minilm-l6-v2", ".txt .text .md .rst .html .htm .pdf", "text title"),
+    Kind("sounds", "encoders/speech-embedding", ".aac .flac .m4a .mp3 .oga .ogg .opus .wav"),
+    Kind("molecules", "encoders/morgan-2048", ".sdf .smi .smiles", "smiles"),
+    Kind("sequences", "encoders/dna-kmer6", ".fa .fasta .fna .ffn .fq .fastq", "sequence"),
+)
+_KIND_OF = {suffix: kind for kind in KINDS for suffix in kind.suffixes.split()}
+_KIND_OF_COLUMN = {column: kind for kind in KINDS for column in kind.columns.split()}
 
 
 @dataclass(frozen=True)
@@ -73,15 +86,16 @@ class Sources:
             [_send(client, each) if isinstance(each, Path) else each for each in self.named]
         )
 
-    def encoder(self) -> str:
-        """The encoder for a new collection, by what most of the source is."""
+    def kinds(self) -> Sequence[Kind]:
+        """What a new collection should be made for, the most frequent kind first."""
         if self.columns:
-            found = [name for key, name in _ENCODER_OF_COLUMN.items() if key in self.columns]
-            return found[0] if found else DEFAULT_IMAGE_ENCODER
-        names = islice((name for each in self.named for name in _names(each)), _LOOKED_AT)
-        kinds = Counter(_ENCODER_OF.get(_suffix(name), "") for name in names)
-        kinds.pop("", None)
-        return kinds.most_common(1)[0][0] if kinds else DEFAULT_IMAGE_ENCODER
+            found = Counter(_KIND_OF_COLUMN.get(key) for key in self.columns)
+        else:
+            names = islice((name for each in self.named for name in _names(each)), _LOOKED_AT)
+            found = Counter(_KIND_OF.get(_suffix(name)) for name in names)
+        known = [(kind, number) for kind, number in found.most_common() if kind is not None]
+        enough = _SHARE * sum(number for _, number in known)
+        return [kind for kind, number in known if number >= enough] or [PICTURES]
 
     def _source(self, uris: Sequence[str]) -> Source:
         if self.columns is not None:

@@ -15,13 +15,13 @@ import typer
 from rich.text import Text
 
 from lookalike.ingest.v1 import job_pb2
-from lookalike_client._names import DEFAULT_IMAGE_ENCODER, collection_name
+from lookalike_client._names import collection_name
 from lookalike_client.cli.exits import CommandError, ExitCode, explain
 from lookalike_client.cli.following import follow, show_end
 from lookalike_client.cli.ingest import ensure_collection, start
 from lookalike_client.cli.models import require
 from lookalike_client.cli.session import complaints, console
-from lookalike_client.cli.sources import sources_of
+from lookalike_client.cli.sources import PICTURES, sources_of
 from lookalike_client.client import Client
 from lookalike_client.demo import photos, report, suite, trial
 from lookalike_client.demo.edits import MUST_BE_FOUND
@@ -120,7 +120,7 @@ def _client(ports: Ports) -> Client:
 
 def _ingest(client: Client, found: photos.PhotoSet) -> None:
     order = job_pb2.Job(collection=collection_name(COLLECTION))
-    ensure_collection(client, order, DEFAULT_IMAGE_ENCODER)
+    ensure_collection(client, order, [PICTURES])
     job = follow(client, start(client, order, sources_of([str(found.folder)])))
     if show_end(client, job) not in {ExitCode.DONE, ExitCode.SOME_FAILED}:
         raise CommandError("the photos could not be ingested")
