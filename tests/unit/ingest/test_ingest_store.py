@@ -21,7 +21,7 @@ from lookalike_common.errors import (
 )
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
-from lookalike_ingest.adapters.sql_tables import ITEMS, METADATA
+from lookalike_ingest.adapters.sql_tables import CHORES, ITEMS, METADATA
 from lookalike_ingest.batching import BatchLimits
 from lookalike_ingest.job import (
     FilesSource,
@@ -38,7 +38,7 @@ from lookalike_ingest.job import (
     Outcome,
 )
 from lookalike_ingest.job_feed import JobFeed
-from lookalike_ingest.job_store import JobFilter, NewJob
+from lookalike_ingest.job_store import JobFilter, NewJob, SupersededError
 from lookalike_ingest.places import AssetPlace, FilePlace, SpoolPlace
 from lookalike_ingest.problem import Problem
 
@@ -420,3 +420,32 @@ async def test_counts_always_are_the_rows(
     assert (counts.done == 12) == seen.state.final
     failures = await store.list_failures("a", after=0, limit=100)
     assert len(failures) == counts.failed
+
+
+async def test_an_expansion_that_was_begun_anew_is_left_alone(store: Store) -> None:
+    job = await create(store)
+    first = await store.begin_expansion(job.id)
+    await store.add_items(job.id, items(3), first.expansion)
+    second = await store.begin_expansion(job.id)
+    for late in (
+        store.add_items(job.id, items(3, start=3), first.expansion),
+        store.end_expansion(job.id, first.expansion),
+    ):
+        with pytest.raises(SupersededError):
+            await late
+    await store.add_items(job.id, items(2), second.expansion)
+    done = await store.end_expansion(job.id, second.expansion)
+    assert done.counts.total == 2
+    assert await store.outcomes(job.id) == {"None": 2}
+
+
+async def test_a_chore_is_done_once_in_its_time(store: Store) -> None:
+    hour = timedelta(hours=1)
+    answers = await asyncio.gather(*(store.claim_chore("tidy", hour) for _ in range(8)))
+    assert sorted(answers) == [False] * 7 + [True]
+    assert await store.claim_chore("other", hour)
+    assert not await store.claim_chore("tidy", hour)
+    assert await store.claim_chore("tidy", timedelta(0))
+    jumped = sa.update(CHORES).values(done_at=2**60)
+    await store.database.write(lambda connection: connection.execute(jumped))
+    assert await store.claim_chore("tidy", hour), "a clock that jumped stops it for ever"

@@ -100,12 +100,16 @@ class Takeover:
             await self._claims.begin_again(again)
 
     async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        blind = False
         while True:
             try:
                 await step()
+                blind = False
             except TRANSIENT as error:
                 self._missed.clear()  # everybody may have lost their lock at once: give them time
-                _LOG.warning("cannot see which workers are alive: %s", error.message)
+                if not blind:
+                    _LOG.warning("cannot see which workers are alive: %s", error.message)
+                blind = True
             except Exception:  # noqa: BLE001 - a defect must not end it: nobody else takes over
                 _LOG.exception("cannot see which workers are alive")
             await asyncio.sleep(self._interval.total_seconds())

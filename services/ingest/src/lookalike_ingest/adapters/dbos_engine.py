@@ -2,7 +2,8 @@
 
 What is set by hand, and why: the serializer (the default is pickle), the application version (the
 default is a hash of the source, so that an update would strand old tasks), the log level (it
-advertises a console), the polling interval (a second by default), no limit of recoveries (a task
+advertises a console, and warns thirty times a second of a database that is away: the job store
+does that), the polling interval (a second by default), no limit of recoveries (a task
 over the limit would be stuck for ever; attempts are counted in the job store). DBOS is a
 singleton, runs tasks on the event loop that launched it, and replaces that loop's default thread
 pool by its own; `stop` gives the loop a fresh one.
@@ -175,7 +176,7 @@ class DbosEngine:
             application_version=_VERSION,
             executor_id=self._executor_id,
             serializer=DBOSPortableJSONSerializer(),
-            log_level="WARNING",
+            log_level="ERROR",
             max_executor_threads=_THREADS,
             notification_listener_polling_interval_sec=_LISTENER_SECONDS,
         )
