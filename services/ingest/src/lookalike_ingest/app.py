@@ -55,9 +55,11 @@ from lookalike_ingest.rpc.ingest import IngestServicer
 from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_ingest.shard import SHARD, ShardWorker
 from lookalike_ingest.sources.containers import ContainerLimits, Containers
+from lookalike_ingest.sources.files import FilesLister
 from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.sources.local_cache import LocalCache
 from lookalike_ingest.sources.roots import Roots
+from lookalike_ingest.sources.unfolding import Unfolding
 from lookalike_ingest.sources.zip_directory import ArchiveLimits
 from lookalike_ingest.splitters.audio import AudioSplitters
 from lookalike_ingest.splitters.image import ImageSplitters
@@ -81,12 +83,15 @@ FEATURES = (
     "assets",
     "audio",
     "files",
+    "gzip",
     "items",
     "pause",
     "retry",
     "sync",
+    "tar",
     "watch",
     "zip",
+    "zstd",
 )
 """What GetServerInfo names; other sources and splitters end with UNIMPLEMENTED."""
 
@@ -120,11 +125,12 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             entities=entities,
             threads=threads,
         )
+        unfolding = Unfolding(containers, _archive_limits(settings))
         kinds = _kinds(
             settings,
             scope=scope,
             store=store,
-            lister=Lister(roots, assets.open, _archive_limits(settings)),
+            lister=Lister(FilesLister(roots, containers, unfolding)),
             pipeline=pipeline,
             entities=entities,
             engine=engine,

@@ -89,7 +89,10 @@ class SlicePlace:
     kind: Literal["slice"] = "slice"
 
 
-ContainerPlace: TypeAlias = FilePlace | AssetPlace | MemberPlace
+WholePlace: TypeAlias = FilePlace | AssetPlace
+"""What lies in nothing else."""
+
+ContainerPlace: TypeAlias = WholePlace | MemberPlace
 """What may hold other items."""
 
 Place: TypeAlias = FilePlace | AssetPlace | SpoolPlace | MemberPlace | SlicePlace

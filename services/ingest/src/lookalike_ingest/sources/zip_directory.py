@@ -19,6 +19,7 @@ from lookalike_common.errors import (
     UnsafeArchiveError,
     UnsupportedMediaError,
 )
+from lookalike_ingest.sources.member_names import name_problem
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """How a zip archive begins, with entries and without."""
@@ -205,7 +206,7 @@ def _refusal(mode: int, flags: int, method: int) -> LookalikeError | None:
 
 
 def _checked(member: Member, limits: ArchiveLimits) -> Member:
-    problem = member.problem or _name_problem(member.name) or _size_problem(member, limits)
+    problem = member.problem or name_problem(member.name) or _size_problem(member, limits)
     return Member(
         member.name,
         member.header_offset,
@@ -215,16 +216,6 @@ def _checked(member: Member, limits: ArchiveLimits) -> Member:
         member.crc,
         problem,
     )
-
-
-def _name_problem(name: str) -> LookalikeError | None:
-    parts = name.replace("\\", "/").split("/")
-    drive = parts[0][1:2] == ":"
-    if ".." in parts or parts[0] == "" or drive or "\0" in name:
-        return UnsafeArchiveError("the name of this member points outside of the archive")
-    if name.lower().endswith(".zip"):
-        return UnsafeArchiveError("archives in archives are not unpacked")
-    return None
 
 
 def _size_problem(member: Member, limits: ArchiveLimits) -> LookalikeError | None:
