@@ -49,6 +49,7 @@ def ends(ended: list[Ended], phrase: str) -> list[str]:
 def test_files(ended: list[Ended]) -> None:
     assert ends(ended, "again: everything") == ["3 created", "3 unchanged"]
     assert ends(ended, "--include") == ["2 created, 1 skipped", "1 unchanged"]
+    assert ends(ended, "album.tar.gz") == ["2 unchanged"]
     assert told(ended, "ItemsSource").splitlines()[-1] == "2 of 2"
 
 

@@ -16,7 +16,7 @@ from lookalike_client._names import DEFAULT_IMAGE_ENCODER
 from lookalike_client.cli.exits import CommandError, ExitCode
 from lookalike_client.client import Client
 
-_ARCHIVES = (".zip",)
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tzst", ".tar.gz", ".tar.zst")
 _TABLES = (".csv", ".jsonl", ".ndjson", ".parquet")
 _PACKED = (".gz", ".zst")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive: sent only once
@@ -168,7 +168,8 @@ def _names(place: Path | str) -> Iterator[str]:
 
 def _is_single(place: Path | str) -> bool:
     """Whether it is one item that lies here."""
-    return isinstance(place, Path) and place.is_file() and place.suffix.lower() not in _ARCHIVES
+    archive = str(place).lower().endswith(_ARCHIVES)
+    return isinstance(place, Path) and place.is_file() and not archive
 
 
 def _items(client: Client, paths: Sequence[Path]) -> job_pb2.ItemsSource:
