@@ -1,6 +1,6 @@
 """Shows a job while it runs, and how it ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -15,6 +15,7 @@ from lookalike_client.client import Client
 _FAILURES_SHOWN = 10
 _BUSY = 0.05
 """Threads that a step keeps busy on average, from which on it is shown."""
+_OUTCOMES = ("created", "updated", "unchanged", "skipped", "failed")
 _MINUTE, _HOUR = 60, 3600
 
 _EXITS = {
@@ -53,6 +54,8 @@ def leave(job: job_pb2.Job) -> ExitCode:
 def show_end(client: Client, job: job_pb2.Job) -> ExitCode:
     """Print one line about a final job, and its first failures; return the exit code for it."""
     console.print(summary(job), soft_wrap=True)
+    for line in notes(job):
+        console.print(line, soft_wrap=True)
     if job.counts.skipped:
         console.print("skipped: what the collection takes no kind of, or what was not reached")
     if job.counts.failed:
@@ -68,13 +71,27 @@ def summary(job: job_pb2.Job) -> str:
     state = state_word(job_pb2.Job.State.Name(job.state))
     seconds = (job.end_time.ToDatetime() - job.create_time.ToDatetime()).total_seconds()
     because = f" ({job.error.message})" if job.error.message else ""
-    return f"{job.name} {state}{because} in {seconds:.1f} s: {counts(job)}"
+    dry = ", a dry run," if job.options.dry_run else ""
+    return f"{job.name}{dry} {state}{because} in {seconds:.1f} s: {counts(job)}"
+
+
+def notes(job: job_pb2.Job) -> Iterator[str]:
+    """What its owner should know about a job: warnings, and what a dry run found out."""
+    for warning in job.warnings:
+        yield f"note: {printable(warning)}"
+    if not job.options.dry_run:
+        return
+    kinds = sorted(job.media_types.items(), key=lambda kind: -kind[1])
+    if kinds:
+        yield f"found: {', '.join(f'{number:,} {printable(name)}' for name, number in kinds)}"
+    if job.HasField("estimate"):
+        size = f"{job.estimate.stored_bytes / 1e6:,.1f} MB"
+        yield f"would take: {_span(job.estimate.time.seconds)}, {size} where it is stored"
 
 
 def counts(job: job_pb2.Job) -> str:
     """What became of the items, without what is 0."""
-    kinds = ("created", "updated", "unchanged", "skipped", "failed")
-    known = [f"{n:,} {kind}" for kind in kinds if (n := getattr(job.counts, kind))]
+    known = [f"{n:,} {kind}" for kind in _OUTCOMES if (n := getattr(job.counts, kind))]
     return ", ".join(known) or "no items"
 
 
@@ -143,13 +160,13 @@ def _show(progress: Progress, bar: TaskID, job: job_pb2.Job) -> None:
 
 def standing(job: job_pb2.Job) -> str:
     """What a running job is about: why it waits, or its counts and what holds it up."""
+    about = printable(job.state_reason)
     if job.state == job_pb2.Job.STATE_PAUSED:
-        return f"paused: {counts(job)}"
-    if job.state_reason:
-        return printable(job.state_reason)
-    if not job.progress.bottleneck:
-        return counts(job)
-    return f"{counts(job)}; {load(job.progress)}"
+        about = "paused"
+    elif not about and job.progress.bottleneck:
+        about = load(job.progress)
+    known = any(getattr(job.counts, kind) for kind in _OUTCOMES)
+    return "; ".join(part for part in (counts(job) if known or not about else "", about) if part)
 
 
 def load(progress: job_pb2.Progress) -> str:

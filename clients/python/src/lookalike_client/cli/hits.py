@@ -75,6 +75,8 @@ def _attributes(hit: search_service_pb2.Hit) -> str:
 
 
 def _beginning(text: str) -> str:
+    """The first words of a text, on one line."""
+    text = " ".join(text.split())
     return text[:_SHOWN] + "…" * (len(text) > _SHOWN)
 
 

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from lookalike.ingest.v1 import job_pb2
 from lookalike_client.cli.exits import CommandError
-from lookalike_client.cli.following import failures_table, outcome_word, summary
+from lookalike_client.cli.following import failures_table, notes, outcome_word, summary
 from lookalike_client.cli.places import segment_in_words
 from lookalike_client.cli.report_page import page
-from lookalike_client.cli.session import complaints, printable, session_of
+from lookalike_client.cli.session import complaints, session_of
 from lookalike_client.cli.thumbnails import thumbnail_of
 from lookalike_client.client import Client
 from lookalike_client.errors import LookalikeError
@@ -81,8 +81,8 @@ def _by_name(to: Path | None) -> Format:
 def _write_table(client: Client, job: job_pb2.Job, target: TextIO) -> None:
     plain = Console(file=target, highlight=False, markup=False, emoji=False)
     plain.print(summary(job), soft_wrap=True)
-    for warning in job.warnings:
-        plain.print(f"note: {printable(warning)}", soft_wrap=True)
+    for line in notes(job):
+        plain.print(line, soft_wrap=True)
     if job.counts.failed:
         plain.print(failures_table(list(client.job_failures(job.name))))
 

@@ -14,6 +14,7 @@ from lookalike.type.v1 import content_pb2
 from lookalike_client._jobs import Source
 from lookalike_client._names import DEFAULT_IMAGE_ENCODER
 from lookalike_client.cli.exits import CommandError, ExitCode
+from lookalike_client.cli.session import complaints
 from lookalike_client.client import Client
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tzst", ".tar.gz", ".tar.zst")
@@ -80,6 +81,10 @@ class Sources:
         for path in self.paths:
             if path.is_file() and not path.stat().st_size:
                 raise CommandError(f"{path} is empty", ExitCode.USAGE)
+        with complaints.status("sending"):
+            return self._sent(client)
+
+    def _sent(self, client: Client) -> Source:
         if self.columns is None and all(map(_is_single, self.named)):
             return _items(client, self.paths)
         return self._source(
