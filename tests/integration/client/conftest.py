@@ -25,7 +25,11 @@ from lookalike.search.v1 import (
     search_service_pb2,
     search_service_pb2_grpc,
 )
-from lookalike.type.v1 import server_info_service_pb2, server_info_service_pb2_grpc
+from lookalike.type.v1 import (
+    content_pb2,
+    server_info_service_pb2,
+    server_info_service_pb2_grpc,
+)
 from lookalike_client import Client
 from lookalike_client.cli.app import main
 from lookalike_client.cli.session import complaints, console
@@ -72,6 +76,8 @@ class FakeSuite(
     jobs: list[job_pb2.Job] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     """Of the latest search."""
+    searched: list[str] = field(default_factory=list)
+    """The vector fields of the latest search, as they were named."""
     uploads: dict[str, bytes] = field(default_factory=dict)
     received: int = 0
     """Bytes that came by UploadChunk."""
@@ -134,6 +140,12 @@ class FakeSuite(
         self, request: search_service_pb2.SearchRequest, context: grpc.ServicerContext
     ) -> search_service_pb2.SearchResponse:
         self.metadata = {key: str(value) for key, value in context.invocation_metadata()}
+        fields = self.made.get(request.collection, collection_pb2.Collection()).vector_fields
+        for query in request.queries:
+            if len(fields) > 1 and query.HasField("content") and not query.vector_field:
+                message, at = "is needed where there are several", "queries[0].vector_field"
+                refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", message, at)
+        self.searched = [query.vector_field for query in request.queries]
         if request.top_k == 1000:
             message = "top_k is too large"
             refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED", message, "top_k")
@@ -162,6 +174,15 @@ class FakeSuite(
             fingerprint="ab" * 32,
         )
         return encoder_service_pb2.ListEncodersResponse(encoders=[encoder])
+
+    @override
+    def GetEncoder(
+        self, request: encoder_service_pb2.GetEncoderRequest, context: grpc.ServicerContext
+    ) -> encoder_pb2.Encoder:
+        text, image = content_pb2.MODALITY_TEXT, content_pb2.MODALITY_IMAGE
+        modalities = {"minilm-l6-v2": [text], "conse": [text, image]}
+        known = modalities.get(request.name.removeprefix("encoders/"), [image])
+        return encoder_pb2.Encoder(name=request.name, modalities=known)
 
     @override
     def GetServerInfo(

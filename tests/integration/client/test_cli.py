@@ -39,6 +39,20 @@ def test_search_shows_json(lookalike: Command) -> None:
     assert json.loads(ended.output)["hits"][0]["entity"]["item"] == "cats/tom.png"
 
 
+def test_search_finds_the_vector_field_for_what_it_is_asked_with(
+    lookalike: Command, suite: "FakeSuite"
+) -> None:
+    for name, other in (("mixed", "p?=efficientnet-lite0"), ("unclear", "words?=conse")):
+        fields = ("--field", "texts?=minilm-l6-v2", "--field", other)
+        assert lookalike("collections", "create", name, *fields).code == 0
+    ended = lookalike("search", "--text", "a cat", "--keyword", "cat", "-c", "mixed")
+    assert ended.code == 0, ended.complaints
+    assert suite.searched == ["texts", ""]
+    ended = lookalike("search", "--text", "a cat", "-c", "unclear")
+    assert ended.code == 1
+    assert "is needed where there are several" in ended.complaints
+
+
 def test_search_says_that_nothing_is_similar_enough(lookalike: Command, photo: Path) -> None:
     ended = lookalike("search", str(photo), "--min-score", "0.95")
     assert (ended.code, ended.output) == (0, "")

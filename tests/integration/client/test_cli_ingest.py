@@ -175,7 +175,7 @@ def test_a_new_collection_has_a_field_for_each_of_several_kinds(
         ("pictures", "encoders/efficientnet-lite0", True),
         ("texts", "encoders/minilm-l6-v2", True),
     ]
-    assert "searches name one by --field" in ended.complaints
+    assert "pictures (encoders/efficientnet-lite0), texts (encoders/minilm" in ended.complaints
     assert lookalike("ingest", str(tmp_path), "-c", "c", "--encoder", "conse").code == 0
     (field,) = suite.made["collections/c"].vector_fields
     assert (field.name, field.encoder, field.optional) == ("", "encoders/conse", False)

@@ -124,7 +124,7 @@ def _create(client: Client, order: job_pb2.Job, kinds: Sequence[Kind]) -> str:
                 raise
         else:
             named = [f"{kind.field} ({encoder_name(kind.encoder)})" for kind in kinds]
-            return f"{', '.join(named)}; searches name one by --field"
+            return ", ".join(named)
     client.create_collection(order.collection, encoder=first.encoder)
     return encoder_name(first.encoder)
 

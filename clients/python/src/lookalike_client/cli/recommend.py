@@ -20,6 +20,7 @@ from lookalike_client.cli.asking import (
     asked,
 )
 from lookalike_client.cli.exits import CommandError, ExitCode
+from lookalike_client.cli.fields import with_fields
 from lookalike_client.cli.hits import answer_table, labels_table, nothing
 from lookalike_client.cli.session import (
     CollectionOption,
@@ -112,7 +113,7 @@ def classify(
         filter=filter_,
     )
     with session_of(context).client() as client:
-        reply = client.classify(request)
+        reply = with_fields(client, collection, [request.query], lambda: client.classify(request))
     if output is Output.TABLE and not reply.HasField("label"):
         complaints.print("no match: no label is clear enough")
     show(reply, output, lambda: labels_table(reply))

@@ -20,6 +20,7 @@ from lookalike_client.cli.asking import (
     asked,
 )
 from lookalike_client.cli.exits import CommandError, ExitCode
+from lookalike_client.cli.fields import with_fields
 from lookalike_client.cli.hits import answer_table, nothing
 from lookalike_client.cli.session import (
     CollectionOption,
@@ -107,7 +108,7 @@ def search(
     if rerank:
         request.rerank.encoder = encoder_name(rerank)
     with session_of(context).client() as client:
-        reply = client.search(request)
+        reply = with_fields(client, collection, request.queries, lambda: client.search(request))
     if output is Output.TABLE and not (reply.hits or reply.groups):
         complaints.print(nothing(reply))
     else:
