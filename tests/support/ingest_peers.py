@@ -38,6 +38,7 @@ from lookalike_common.status import to_status
 from lookalike_common.testing import running, server_settings
 
 ENCODER = "encoders/fake@1"
+DETECTOR = "encoders/finder@1"
 COLLECTION = "collections/photos"
 FINGERPRINT = hashlib.sha256(b"fake").hexdigest()
 POISON = b"poison"
@@ -57,6 +58,10 @@ class Peers:
         default_factory=dict
     )
     """Declared ones."""
+    objects: list[encoder_service_pb2.Detection] = field(default_factory=list)
+    """What the detector finds in every picture."""
+    asked_score: float | None = None
+    """What the detector was last asked for."""
     collections: set[str] = field(default_factory=lambda: {COLLECTION})
     entities: dict[tuple[str, str], entity_pb2.Entity] = field(default_factory=dict)
     """By (tenant, name)."""
@@ -106,6 +111,8 @@ class FakeEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
         self, request: encoder_service_pb2.GetEncoderRequest, _context: object
     ) -> encoder_pb2.Encoder:
         await self._peers.enter("GetEncoder")
+        if request.name == DETECTOR:
+            return encoder_pb2.Encoder(name=DETECTOR, fingerprint="d" * 64)
         if request.name != ENCODER:
             raise NotFoundError("no such encoder", resource_name=request.name)
         limits = encoder_pb2.Encoder.Limits(preferred_items=self._peers.preferred_items)
@@ -141,10 +148,21 @@ class FakeEncoder(encoder_service_pb2_grpc.EncoderServiceServicer):
             results=[_encode(item.content) for item in request.items]
         )
 
+    async def Detect(  # noqa: N802 - the name of the rpc
+        self, request: encoder_service_pb2.DetectRequest, _context: object
+    ) -> encoder_service_pb2.DetectResponse:
+        await self._peers.enter("Detect")
+        self._peers.asked_score = request.min_score
+        found = encoder_service_pb2.Detections(detections=self._peers.objects)
+        return encoder_service_pb2.DetectResponse(
+            results=[encoder_service_pb2.DetectResult(detections=found) for _ in request.contents]
+        )
+
 
 def _encode(content: content_pb2.Content) -> encoder_service_pb2.EncodeResult:
     raw = content.raw_image.data or content.raw_audio.data
-    data = raw or content.image or content.audio or content.text.encode()
+    text = content.text or content.smiles or content.sequence
+    data = raw or content.image or content.audio or text.encode()
     if POISON in data:
         error = encoder_service_pb2.EncodeResult()
         error.error.CopyFrom(to_status(InvalidContentError("poison")))

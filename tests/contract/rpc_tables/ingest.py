@@ -199,10 +199,10 @@ REFUSED: Final = [
         invalid("job.options.sync"),
     ),
     _files(
-        "tiles",
+        "canonical items",
         "photos/",
-        later("job.splitter.image.tile_pixels"),
-        splitter=job_pb2.Splitter(image=job_pb2.ImageSplitter(tile_pixels=64)),
+        later("job.splitter.molecule.canonical_items"),
+        splitter=job_pb2.Splitter(molecule=job_pb2.MoleculeSplitter(canonical_items=True)),
     ),
 ]
 

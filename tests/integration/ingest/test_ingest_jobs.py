@@ -336,8 +336,10 @@ async def test_an_unknown_job_is_not_found(suite: Suite, call: str) -> None:
             "job.options.max_items_per_second",
         ),
         (
-            job_pb2.Job(splitter=job_pb2.Splitter(image=job_pb2.ImageSplitter(tile_pixels=64))),
-            "job.splitter.image.tile_pixels",
+            job_pb2.Job(
+                splitter=job_pb2.Splitter(molecule=job_pb2.MoleculeSplitter(canonical_items=True))
+            ),
+            "job.splitter.molecule.canonical_items",
         ),
         (
             given(

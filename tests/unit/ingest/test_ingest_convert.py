@@ -148,7 +148,7 @@ def test_whatever_changes_the_vectors_or_the_entity_changes_the_hash() -> None:
         (b"\0\0\0\x1cftypavif", "image/avif", Modality.IMAGE),
         (b"\0\0\0\x18ftypmp42", "video/mp4", Modality.VIDEO),
         (b"PK\x03\x04", "application/zip", None),
-        (b"%PDF-1.7", "application/pdf", None),
+        (b"%PDF-1.7", "application/pdf", Modality.TEXT),
         (b"", "application/octet-stream", None),
         (b"plain words", "application/octet-stream", None),
     ],

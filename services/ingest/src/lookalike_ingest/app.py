@@ -20,8 +20,10 @@ from lookalike_ingest.adapters.decode_pool import DecodePool, ProcessLimits
 from lookalike_ingest.adapters.encoder_client import EncoderClient
 from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.adapters.folder_spool import FolderSpool
+from lookalike_ingest.adapters.markdown_plain import MarkdownPlain
 from lookalike_ingest.adapters.postgres_presence import PostgresPresence
 from lookalike_ingest.adapters.search_client import SearchClient
+from lookalike_ingest.adapters.semantic_cutter import SemanticCutter
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
 from lookalike_ingest.adapters.sql_spool import SqlSpool
@@ -63,7 +65,9 @@ from lookalike_ingest.sources.unfolding import Unfolding
 from lookalike_ingest.sources.zip_directory import ArchiveLimits
 from lookalike_ingest.splitters.audio import AudioSplitters
 from lookalike_ingest.splitters.image import ImageSplitters
-from lookalike_ingest.splitters.whole import WholeSplitter
+from lookalike_ingest.splitters.molecule import MoleculeSplitters
+from lookalike_ingest.splitters.sequence import SequenceSplitters
+from lookalike_ingest.splitters.text import TextSplitters
 from lookalike_ingest.spool import Spool
 from lookalike_ingest.steps.compare import CompareStep
 from lookalike_ingest.steps.decode import DecodeStep, SizeLimits
@@ -82,13 +86,17 @@ _HEALTH_INTERVAL = timedelta(seconds=1)
 FEATURES = (
     "assets",
     "audio",
+    "detection",
     "files",
     "gzip",
     "items",
     "pause",
+    "pdf",
     "retry",
     "sync",
     "tar",
+    "text",
+    "tiles",
     "watch",
     "zip",
     "zstd",
@@ -147,6 +155,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             roots=roots,
             assets=assets,
             entities=entities,
+            encoder=encoder,
             limits=JobsLimits(max_unfinished=settings.jobs.max_unfinished),
         )
         server = _server(settings, jobs, meter, assets, registry)
@@ -346,10 +355,12 @@ def _splitters(settings: IngestSettings, decoder: Decoder) -> Mapping[Modality, 
     images = ImageLimits(int(settings.media.max_file_bytes), settings.media.max_pixels)
     return {
         Modality.AUDIO: AudioSplitters(decoder, settings.media.silence).make,
-        Modality.IMAGE: ImageSplitters(images).make,
-        Modality.TEXT: WholeSplitter.make,
-        Modality.MOLECULE: WholeSplitter.make,
-        Modality.SEQUENCE: WholeSplitter.make,
+        Modality.IMAGE: ImageSplitters(decoder, images, max_parts=settings.media.max_tiles).make,
+        Modality.TEXT: TextSplitters(
+            decoder, SemanticCutter(), MarkdownPlain(), max_pages=settings.media.max_pages
+        ).make,
+        Modality.MOLECULE: MoleculeSplitters(decoder).make,
+        Modality.SEQUENCE: SequenceSplitters.make,
     }
 
 
@@ -387,7 +398,9 @@ def _server(
             "max_file_bytes": int(settings.media.max_file_bytes),
             "max_media_seconds": int(settings.media.max_duration.total_seconds()),
             "max_stream_bytes": int(settings.media.max_stream_bytes),
+            "max_pages": settings.media.max_pages,
             "max_pixels": settings.media.max_pixels,
+            "max_tiles": settings.media.max_tiles,
             "max_archive_members": settings.archives.max_members,
             "max_archive_bytes": int(settings.archives.max_total_bytes),
             "max_archive_ratio": settings.archives.max_ratio,

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.media_types import Modality
+from lookalike_ingest.segments import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,20 @@ class EncoderFacts:
     """Of one sound."""
     max_duration: timedelta | None = None
     """Of one sound; None where it takes none, or does not say."""
+    max_tokens: int = 0
+    """Of one text; 0 where it takes none, or does not say."""
+    fingerprint: str = ""
+    """Equal means the same vectors, and the same objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObject:
+    """One object in a picture."""
+
+    label: str
+    score: float
+    """How sure that is, from 0 to 1."""
+    box: Box
 
 
 PackedVector: TypeAlias = bytes
@@ -63,3 +78,8 @@ class Encoder(Protocol):
         self, encoder: str, fingerprint: str, contents: Sequence[Content]
     ) -> Sequence[PackedVector | LookalikeError]:
         """Return a vector, or why there is none, for each content in order."""
+
+    async def detect(
+        self, encoder: str, picture: Content, *, min_score: float
+    ) -> Sequence[FoundObject]:
+        """Return the objects in a picture, best first; `min_score` 0 leaves it to the encoder."""

@@ -21,6 +21,7 @@ from lookalike_common.errors import (
 )
 from lookalike_common.ids import parse_name
 from lookalike_ingest.asset_store import AssetStore, asset_name
+from lookalike_ingest.encoding import Encoder
 from lookalike_ingest.engine import JobEngine, Task
 from lookalike_ingest.entities import EntityStore
 from lookalike_ingest.expansion import EXPAND
@@ -109,6 +110,7 @@ class Jobs:
         roots: Roots,
         assets: AssetStore,
         entities: EntityStore,
+        encoder: Encoder,
         limits: JobsLimits,
     ) -> None:
         self._store = store
@@ -119,6 +121,7 @@ class Jobs:
         self._roots = roots
         self._assets = assets
         self._entities = entities
+        self._encoder = encoder
         self._limits = limits
         self._aside: set[asyncio.Task[None]] = set()
 
@@ -126,13 +129,15 @@ class Jobs:
         """Accept a job, or return the one that the same request made before.
 
         Raises what `JobStore.create` raises; LocationNotAllowedError, NotFoundError or
-        InvalidArgumentError for a source, with its field; NotFoundError for the collection.
+        InvalidArgumentError for a source, with its field; NotFoundError for the collection, or a
+        detector.
         """
         job_id = _job_id(tenant, request.request_id or uuid.uuid4().hex)
         spec, pieces = await asyncio.to_thread(_specify, request)
         if await self._store.find(tenant, job_id) is None:
             await self._check_source(tenant, request.source)
             await self._check_collection(request.collection)
+            await self._check_detectors(request.splitter)
             if pieces:
                 await self._spool.write(job_id, pieces)
         new = NewJob(job_id, tenant, request.request_id, spec_digest(spec), spec)
@@ -332,6 +337,22 @@ class Jobs:
             return
         except NotFoundError as error:
             raise error.at("job.collection") from error
+
+    async def _check_detectors(self, splitter: SplitterOptions) -> None:
+        """Refuse an unknown detector; whatever else is wrong, the job itself finds out."""
+        for field_path, options in (
+            ("job.splitter.image.detector", splitter.image),
+            ("job.splitter.video.frames.detector", splitter.video.frames),
+        ):
+            if not options.detector:
+                continue
+            try:
+                async with asyncio.timeout(self._limits.check_deadline.total_seconds()):
+                    await self._encoder.describe(options.detector)
+            except (*TRANSIENT, TimeoutError):
+                continue
+            except NotFoundError as error:
+                raise error.at(field_path) from error
 
 
 def _wrong_state(job: Job, message: str) -> WrongJobStateError:

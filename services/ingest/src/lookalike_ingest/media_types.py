@@ -34,6 +34,9 @@ class MediaType:
 UNKNOWN = MediaType("application/octet-stream", None)
 ZIP = MediaType("application/zip", None)
 
+PDF = MediaType("application/pdf", Modality.TEXT)
+HTML = MediaType("text/html", Modality.TEXT)
+
 _SIGNATURES: tuple[tuple[int, bytes, MediaType], ...] = (
     (0, b"\xff\xd8\xff", MediaType("image/jpeg", Modality.IMAGE)),
     (0, b"\x89PNG\r\n\x1a\n", MediaType("image/png", Modality.IMAGE)),
@@ -69,7 +72,7 @@ _SIGNATURES: tuple[tuple[int, bytes, MediaType], ...] = (
     (0, b"ID3", MediaType("audio/mpeg", Modality.AUDIO)),
     (0, b"PK\x03\x04", ZIP),
     (0, b"PK\x05\x06", ZIP),
-    (0, b"%PDF-", MediaType("application/pdf", None)),
+    (0, b"%PDF-", PDF),
     (0, b"BM", MediaType("image/bmp", Modality.IMAGE)),
 )
 """Where a signature stands, the signature, and what it means; longer ones before shorter ones."""
@@ -80,8 +83,19 @@ _SUFFIXES = {
     ),
     Modality.AUDIO: ".aac .aif .aifc .aiff .amr .caf .flac .m4a .m4b .mp3 .oga .ogg .opus .wav",
     Modality.VIDEO: ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .webm .wmv",
-    Modality.TEXT: ".md .rst .text .txt",
+    Modality.TEXT: ".htm .html .markdown .md .pdf .rst .text .txt .xhtml",
 }
+_TEXTS = {
+    MediaType("text/markdown", Modality.TEXT): ".markdown .md",
+    HTML: ".htm .html .xhtml",
+    PDF: ".pdf",
+    MediaType("text/plain", Modality.TEXT): ".rst .text .txt",
+}
+"""What says what it is by its name alone."""
+_TEXT_BY_SUFFIX = {
+    suffix: media_type for media_type, suffixes in _TEXTS.items() for suffix in suffixes.split()
+}
+_HTML_BEGINS = (b"<!doctype html", b"<html")
 _BY_SUFFIX = {
     suffix: modality for modality, suffixes in _SUFFIXES.items() for suffix in suffixes.split()
 }
@@ -108,6 +122,19 @@ def _detect_frames(prefix: bytes) -> MediaType:
     if version_and_layer & 0xE0 == 0xE0 and layer in {0x02, 0x04} and rates & 0xF0 != 0xF0:
         return MediaType("audio/mpeg", Modality.AUDIO)
     return UNKNOWN
+
+
+def name_text(detected: MediaType, prefix: bytes, name: str) -> MediaType:
+    """Return the media type of what `detect_media` cannot know: texts have no signatures.
+
+    A text may even begin like something else, as one about a BMW does.
+    """
+    claimed = _TEXT_BY_SUFFIX.get(PurePosixPath(name).suffix.lower(), UNKNOWN)
+    if detected != UNKNOWN and (detected == PDF or claimed == UNKNOWN or b"\0" in prefix):
+        return detected
+    if prefix.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_HTML_BEGINS):
+        return HTML
+    return claimed
 
 
 def claimed_modality(name: str) -> Modality | None:

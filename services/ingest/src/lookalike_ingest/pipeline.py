@@ -7,7 +7,7 @@
 An item that fails in a step becomes a result and leaves the batch; the others go on.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -20,6 +20,8 @@ from lookalike_ingest.concurrency import gather_all, run_sliced
 from lookalike_ingest.encoding import Encoder, EncoderFacts
 from lookalike_ingest.entities import Collection, EntityStore
 from lookalike_ingest.job import Item, ItemResult, Job, Outcome
+from lookalike_ingest.loop_calls import LoopCalls
+from lookalike_ingest.object_finding import ObjectFinder, detectors_of
 from lookalike_ingest.original import Original
 from lookalike_ingest.parts import Chunk, ChunkLimits, PartStream
 from lookalike_ingest.patience import Patience
@@ -69,9 +71,20 @@ class Pipeline:
         self, job: Job, collection: Collection, items: Sequence[Item], patience: Patience
     ) -> BatchReport:
         """Bring items to their outcomes. Raises JobFailedError for what ends the whole job."""
+        calls = LoopCalls()
+        return await calls.during(self._run(job, collection, items, patience, calls))
+
+    async def _run(
+        self,
+        job: Job,
+        collection: Collection,
+        items: Sequence[Item],
+        patience: Patience,
+        calls: LoopCalls,
+    ) -> BatchReport:
         report = BatchReport()
         try:
-            context = await self._context(job, collection, patience)
+            context = await self._context(job, collection, patience, calls)
             prepared = await self._prepare(job, context, items, report)
             changed = await self._drop_unchanged(job, collection, prepared, patience, report)
             if job.spec.options.dry_run:
@@ -84,17 +97,27 @@ class Pipeline:
             raise JobFailedError(error) from error
         return report
 
-    async def _context(self, job: Job, collection: Collection, patience: Patience) -> SplitContext:
-        facts: dict[str, EncoderFacts] = {}
-        for each in collection.fields:
-            describe = partial(self._encoder.describe, each.encoder)
-            facts[each.encoder] = await patience.call("encoder", describe)
+    async def _context(
+        self, job: Job, collection: Collection, patience: Patience, calls: LoopCalls
+    ) -> SplitContext:
+        facts = await self._describe({each.encoder for each in collection.fields}, patience)
+        found = await self._describe(detectors_of(job.spec.splitter), patience)
         if not collection.fields:
             raise EncoderMismatchError(
                 "no vector field of the collection has an encoder; write its entities, with "
                 "their vectors, through EntityService"
             )
-        return SplitContext(collection, facts, job.spec.splitter, job.spec.options.keep_location)
+        finder = ObjectFinder(self._encoder, patience, calls, found)
+        spec = job.spec
+        return SplitContext(collection, facts, spec.splitter, spec.options.keep_location, finder)
+
+    async def _describe(
+        self, encoders: Iterable[str], patience: Patience
+    ) -> Mapping[str, EncoderFacts]:
+        return {
+            each: await patience.call("encoder", partial(self._encoder.describe, each))
+            for each in sorted(encoders)
+        }
 
     async def _prepare(
         self, job: Job, context: SplitContext, items: Sequence[Item], report: BatchReport

@@ -3,13 +3,15 @@
 They block (files, hashing, decoding), so the pipeline runs them in threads.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from lookalike_common.errors import InvalidContentError, LookalikeError
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.content_hash import content_hash
+from lookalike_ingest.entities import AttributeType
+from lookalike_ingest.found_attributes import as_declared, identity_of, of_place
 from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome
 from lookalike_ingest.original import Blob, Original
 from lookalike_ingest.places import MemberPlace, SlicePlace
@@ -31,6 +33,8 @@ class Prepared:
     content_hash: str
     attributes: Attributes
     """The job's and its own."""
+    declared: Mapping[str, AttributeType]
+    """Attributes that the collection declares."""
     asset: str
     """`assets/{asset}` where the original is, or will be, kept; else empty."""
 
@@ -90,16 +94,22 @@ class Preparation:
             except OSError as error:
                 raise FetchError(error) from error
         original, splitter = decoded.original, decoded.splitter
-        attributes = {**job.spec.attributes, **item.attributes}
+        declared = context.collection.attributes
+        found = as_declared(of_place(job, item.key, original.media_type), declared)
+        attributes = {**found, **job.spec.attributes, **item.attributes}
         kept = original.stored or (original.keep and not job.spec.options.discard_assets)
         return Prepared(
             item=item,
             original=original,
             splitter=splitter,
             content_hash=content_hash(
-                original.sha256, splitter.identity, context.collection.fields, attributes
+                original.sha256,
+                splitter.identity + identity_of(declared),
+                context.collection.fields,
+                attributes,
             ),
             attributes=attributes,
+            declared=declared,
             asset=asset_name(original.sha256) if kept else "",
         )
 
@@ -116,7 +126,7 @@ def split(prepared: Prepared, stopwatch: Stopwatch) -> Iterator[Part]:
     try:
         while (part := _next(parts, stopwatch)) is not None:
             empty = False
-            yield part
+            yield replace(part, attributes=as_declared(part.attributes, prepared.declared))
     except LookalikeError as error:
         raise DecodeError(error, asset=_stored(prepared)) from error
     except OSError as error:

@@ -90,6 +90,10 @@ class MediaSettings(Frozen):
     """Bytes of one file or member of an archive."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Width times height of an image, as its header declares them."""
+    max_tiles: int = Field(default=10_000, ge=1)
+    """Tiles of one image."""
+    max_pages: int = Field(default=10_000, ge=1)
+    """Pages of one PDF."""
     max_stream_bytes: ByteSize = ByteSize(16 << 30)
     """Bytes of one sound or video, which is decoded piece by piece."""
     max_duration: PositiveDuration = timedelta(hours=4)

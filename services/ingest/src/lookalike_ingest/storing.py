@@ -89,7 +89,7 @@ class Storing:
             vectors=vectors,
             asset=prepared.asset,
             text=part.text,
-            attributes={**part.attributes, **prepared.attributes},
+            attributes={**part.attributes, **part.record, **prepared.attributes},
             source_uri=prepared.item.source_uri,
             segment=part.segment,
         )

@@ -10,8 +10,16 @@ from lookalike.type.v1 import content_pb2
 from lookalike_common.errors import InternalError, LookalikeError
 from lookalike_common.status import error_from_status
 from lookalike_ingest.adapters.grpc_calls import errors_translated
-from lookalike_ingest.encoding import Content, EncoderFacts, PackedVector, RawPicture, RawSound
+from lookalike_ingest.encoding import (
+    Content,
+    EncoderFacts,
+    FoundObject,
+    PackedVector,
+    RawPicture,
+    RawSound,
+)
 from lookalike_ingest.media_types import Modality
+from lookalike_ingest.segments import Box
 
 _FACTS_SECONDS = 60.0
 _DEFAULT_ITEMS = 32
@@ -60,6 +68,24 @@ class EncoderClient:
             raise InternalError("the encoder answered with another number of results")
         return [_to_vector(result) for result in reply.results]
 
+    async def detect(
+        self, encoder: str, picture: Content, *, min_score: float
+    ) -> Sequence[FoundObject]:
+        """Return the objects in a picture, best first; `min_score` 0 leaves it to the encoder."""
+        request = encoder_service_pb2.DetectRequest(
+            encoder=encoder,
+            contents=[_to_content(picture)],
+            min_score=min_score or None,
+            priority=encoder_service_pb2.PRIORITY_BULK,
+        )
+        with errors_translated():
+            reply = await self._stub.Detect(request)
+        if len(reply.results) != 1:
+            raise InternalError("the encoder answered with another number of pictures")
+        if reply.results[0].HasField("error"):
+            raise error_from_status(reply.results[0].error)
+        return [_to_object(each) for each in reply.results[0].detections.detections]
+
 
 def _to_facts(reply: encoder_pb2.Encoder) -> EncoderFacts:
     limits = reply.limits
@@ -69,6 +95,8 @@ def _to_facts(reply: encoder_pb2.Encoder) -> EncoderFacts:
         preferred_items=min(preferred, limits.max_items or preferred),
         min_duration=limits.min_duration.ToTimedelta(),
         max_duration=limits.max_duration.ToTimedelta() or None,
+        max_tokens=limits.max_tokens,
+        fingerprint=reply.fingerprint,
     )
 
 
@@ -115,3 +143,8 @@ def _to_vector(result: encoder_service_pb2.EncodeResult) -> PackedVector | Looka
     if not result.item.vectors:
         return InternalError("the encoder answered without a vector")
     return result.item.vectors[0].SerializeToString()
+
+
+def _to_object(found: encoder_service_pb2.Detection) -> FoundObject:
+    box = found.box
+    return FoundObject(found.label, found.score, Box(box.x, box.y, box.width, box.height))

@@ -12,7 +12,15 @@ from lookalike_ingest.job_store import JobFilter
 from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem
 from lookalike_ingest.places import AssetPlace
 
-_SERVED_OPTIONS = frozenset({"audio.window", "audio.hop", "audio.keep_silence"})
+_SERVED_OPTIONS = frozenset(
+    {
+        *("audio.hop", "audio.keep_silence", "audio.window"),
+        *("image.detector", "image.min_score", "image.parts_only", "image.tile_pixels"),
+        "molecule.strip_salts",
+        *("sequence.both_strands", "sequence.step", "sequence.window"),
+        *("text.max_tokens", "text.overlap_tokens"),
+    }
+)
 """Of splitters."""
 _ASSETS = "assets/"
 
@@ -28,7 +36,7 @@ def from_job(job: job_pb2.Job) -> JobRequest:
         collection=job.collection,
         source=source,
         options=_from_options(job),
-        splitter=from_splitter(job.splitter),
+        splitter=from_splitter(job.splitter, "job.splitter"),
         attributes=from_struct(job.attributes, "job.attributes"),
         labels=dict(job.labels),
         request_id=job.request_id,
@@ -52,7 +60,7 @@ def _refuse_unimplemented(job: job_pb2.Job) -> None:
         raise UnimplementedError("tables are not read yet", field="job.table")
     if job.WhichOneof("source") == "from_collection":
         raise UnimplementedError("collections are not read yet", field="job.from_collection")
-    for option in ("max_items_per_second", "keep_location"):
+    for option in ("max_items_per_second",):
         if option in {each.name for each, _ in job.options.ListFields()}:
             raise UnimplementedError("this is not done yet", field=f"job.options.{option}")
     for kind, options in job.splitter.ListFields():
@@ -77,6 +85,7 @@ def _from_options(job: job_pb2.Job) -> JobOptions:
         dry_run=options.dry_run,
         discard_assets=options.discard_assets,
         sync=options.sync,
+        keep_location=options.keep_location,
         watch_interval=options.watch_interval.ToTimedelta() if watches else None,
     )
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from lookalike.ingest.v1 import job_pb2
+from lookalike_common.errors import InvalidArgumentError
 from lookalike_ingest.job import (
     AudioOptions,
     ImageOptions,
@@ -16,8 +17,8 @@ from lookalike_ingest.job import (
 )
 
 
-def from_splitter(splitter: job_pb2.Splitter) -> SplitterOptions:
-    """Return the options of every kind."""
+def from_splitter(splitter: job_pb2.Splitter, field: str) -> SplitterOptions:
+    """Return the options of every kind. Raises InvalidArgumentError below `field`."""
     video, audio, text = splitter.video, splitter.audio, splitter.text
     sequence, molecule = splitter.sequence, splitter.molecule
     return SplitterOptions(
@@ -32,7 +33,7 @@ def from_splitter(splitter: job_pb2.Splitter) -> SplitterOptions:
             _span(audio.hop, given=audio.HasField("hop")),
             audio.keep_silence,
         ),
-        text=TextOptions(text.max_tokens, text.overlap_tokens),
+        text=_from_text(text, f"{field}.text"),
         sequence=SequenceOptions(sequence.window, sequence.step, sequence.both_strands),
         molecule=MoleculeOptions(molecule.strip_salts, molecule.canonical_items),
     )
@@ -64,6 +65,14 @@ def to_splitter(options: SplitterOptions) -> job_pb2.Splitter:
 
 def _from_image(image: job_pb2.ImageSplitter) -> ImageOptions:
     return ImageOptions(image.detector, image.tile_pixels, image.parts_only, image.min_score)
+
+
+def _from_text(text: job_pb2.TextSplitter, field: str) -> TextOptions:
+    if 0 < text.max_tokens <= text.overlap_tokens:
+        raise InvalidArgumentError(
+            "neighbours must share less than a whole chunk", field=f"{field}.overlap_tokens"
+        )
+    return TextOptions(text.max_tokens, text.overlap_tokens)
 
 
 def _to_image(options: ImageOptions) -> job_pb2.ImageSplitter:

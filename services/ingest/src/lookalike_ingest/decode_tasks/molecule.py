@@ -4,6 +4,7 @@ The facts of the one molecule: `smiles` (canonical), `inchi_key` (empty where In
 it), `name` and `properties` (of an SD record; empty otherwise).
 """
 
+import codecs
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ Molecule = Any
 
 _MAX_BYTES = 1 << 20
 _MAX_ATOMS = 4096
+codecs.lookup("utf-8-sig")  # it could not be opened any more when it is needed
 rdBase.DisableLog("rdApp.*")
 
 

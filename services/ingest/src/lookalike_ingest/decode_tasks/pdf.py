@@ -4,6 +4,7 @@ Facts of each page that has text: `page` (from 1), `pages` (in the document) and
 document, empty where it has none). Its bytes are UTF-8. Pages that are only pictures have no text.
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -14,6 +15,7 @@ from pypdfium2 import raw
 from lookalike_common.errors import InvalidContentError, LimitExceededError, UnsupportedMediaError
 from lookalike_ingest.decoding import DecodeLimits, Fact, Facts
 
+codecs.lookup("utf-16-le")  # which the library needs, when it could not be opened any more
 _HYPHEN = "\ufffe"
 """What PDFium makes of a hyphen that only parts a word at the end of a line."""
 _UNREADABLE = re.compile("[\0\ud800-\udfff\uffff]")

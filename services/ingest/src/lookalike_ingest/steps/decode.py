@@ -15,9 +15,11 @@ from lookalike_common.errors import (
 from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.media_types import (
     PREFIX_BYTES,
+    UNKNOWN,
     Modality,
     claimed_modality,
     detect_media,
+    name_text,
 )
 from lookalike_ingest.original import Blob, Original, check_size, load
 from lookalike_ingest.steps.split import Kind, MakeSplitter, SplitContext, Splitter
@@ -27,6 +29,8 @@ _MADE_OF: Mapping[Modality, frozenset[Modality]] = {
     Modality.VIDEO: frozenset({Modality.IMAGE, Modality.AUDIO})
 }
 """What is never encoded as such, but split into what is."""
+_WRITTEN = frozenset({Modality.TEXT, Modality.MOLECULE, Modality.SEQUENCE})
+"""What is never mistaken for anything else where the caller says it is that."""
 _STREAMED = frozenset({Modality.VIDEO, Modality.AUDIO})
 """What may be larger than memory, as it is decoded piece by piece."""
 
@@ -82,7 +86,9 @@ class DecodeStep:
             raise DecodeError(error, asset=asset) from error
 
     def _decode(self, blob: Blob, context: SplitContext) -> DecodeOutput:
-        detected = detect_media(blob.file.read(PREFIX_BYTES))
+        prefix = blob.file.read(PREFIX_BYTES)
+        found = UNKNOWN if blob.given_as in _WRITTEN else detect_media(prefix)
+        detected = name_text(found, prefix, blob.name)
         blob.file.seek(0)
         modality = blob.given_as or detected.modality or claimed_modality(blob.name)
         make = self._makers.get(modality) if modality else None

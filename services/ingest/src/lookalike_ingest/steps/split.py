@@ -12,6 +12,7 @@ from lookalike_ingest.encoding import Content, EncoderFacts, PackedVector
 from lookalike_ingest.entities import Collection
 from lookalike_ingest.job import Attributes, SplitterOptions
 from lookalike_ingest.media_types import MediaType, Modality
+from lookalike_ingest.object_finding import ObjectFinder
 from lookalike_ingest.original import Original
 from lookalike_ingest.segments import Segment
 from lookalike_ingest.steps.step import StepError
@@ -30,7 +31,9 @@ class Part:
     segment: Segment | None = None
     """Which part of the item; None: the whole."""
     attributes: Attributes = field(default_factory=dict)
-    """What was found in the bytes; the caller's own attributes win."""
+    """What was found in the bytes; kept where the collection declares it."""
+    record: Attributes = field(default_factory=dict)
+    """What the item's own record says, as a row of a table would; kept as it is."""
     vectors: Mapping[str, PackedVector] = field(default_factory=dict)
     """Given vectors, by vector field."""
 
@@ -75,6 +78,7 @@ class SplitContext:
     """Of the collection's vector fields, by encoder name."""
     options: SplitterOptions
     keep_location: bool
+    finder: ObjectFinder
 
     @property
     def taken(self) -> frozenset[Modality]:

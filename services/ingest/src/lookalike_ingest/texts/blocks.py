@@ -7,6 +7,8 @@ from typing import BinaryIO
 from lookalike_common.errors import InvalidContentError
 
 _READ_BYTES = 1 << 18
+_ENCODINGS = {name: codecs.lookup(name) for name in ("utf-8-sig", "utf-16")}
+"""Looked up at once: a decoding process can open no file later, not even a codec's."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -18,7 +20,7 @@ def read_blocks(file: BinaryIO) -> Iterator[str]:
     """
     data = file.read(_READ_BYTES)
     encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"
-    decoder = codecs.getincrementaldecoder(encoding)()
+    decoder = _new_decoder(encoding)
     read = 0
     while True:
         block = _decode(decoder, data, read)
@@ -28,6 +30,13 @@ def read_blocks(file: BinaryIO) -> Iterator[str]:
             return
         read += len(data)
         data = file.read(_READ_BYTES)
+
+
+def _new_decoder(encoding: str) -> codecs.IncrementalDecoder:
+    make = _ENCODINGS[encoding].incrementaldecoder
+    if make is None:
+        raise LookupError(encoding)
+    return make()
 
 
 def _decode(decoder: codecs.IncrementalDecoder, data: bytes, read: int) -> str:
