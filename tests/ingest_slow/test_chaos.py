@@ -26,16 +26,22 @@ import pytest_asyncio
 from google.protobuf.json_format import MessageToDict
 
 from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
-from lookalike.search.v1 import entity_pb2, entity_service_pb2, entity_service_pb2_grpc
+from lookalike.search.v1 import (
+    collection_pb2,
+    entity_pb2,
+    entity_service_pb2,
+    entity_service_pb2_grpc,
+)
 from lookalike_client import Client, LookalikeError, UnavailableError
 from lookalike_common.channels import open_channel
 from lookalike_common.settings import TargetSettings
 from lookalike_common.testing import assert_eventually
-from tests.support.mixed_items import Kind, write_items
+from tests.support.mixed_items import ENCODERS, Mix, write_mixes
+from tests.support.postgres_server import started_postgres
 from tests.support.supervised_suite import SupervisedSuite, supervised_suite
 
 ROUNDS: Final = int(os.environ.get("LOOKALIKE_TEST_ROUNDS", "3"))
-PROGRAMS: Final = ("gateway", "ingest", "encoder", "search", "milvus")
+ENGINES: Final = ("sqlite", "postgres")
 PATIENCE: Final = 240.0
 """Seconds for a round; on an idle machine it takes ten."""
 FINAL: Final = frozenset(
@@ -58,21 +64,25 @@ class Arena:
 
     suite: SupervisedSuite
     client: Client
-    kinds: Sequence[Kind]
+    mixes: Sequence[Mix]
     jobs: ingest_service_pb2_grpc.IngestServiceAsyncStub
     entities: entity_service_pb2_grpc.EntityServiceStub
     undisturbed: dict[str, Contents] = field(default_factory=dict)
-    """By kind."""
+    """By mix."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
-    home = tmp_path_factory.mktemp("chaos")
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ENGINES)
+async def arena(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Arena]:
+    home = tmp_path_factory.mktemp(f"chaos-{request.param}")
     root = home / "root"
     root.mkdir()
-    kinds = write_items(root)
     async with AsyncExitStack() as stack:
-        suite = await stack.enter_async_context(supervised_suite(home, root))
+        postgres = None
+        if request.param == "postgres":
+            postgres = stack.enter_context(started_postgres())
+        suite = await stack.enter_async_context(supervised_suite(home, root, postgres))
         ingest = await stack.enter_async_context(
             open_channel(TargetSettings(address=suite.address("ingest")))
         )
@@ -80,45 +90,49 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
         started = Arena(
             suite,
             stack.enter_context(suite.client()),
-            kinds,
+            write_mixes(root),
             ingest_service_pb2_grpc.IngestServiceStub(ingest),
             entity_service_pb2_grpc.EntityServiceStub(search),
         )
         calm = await play(started, "calm", [])
-        for kind in kinds:
-            await assert_whole(started, kind, calm[kind.name])
-            started.undisturbed[kind.name] = await stored(started, calm[kind.name])
+        for mix in started.mixes:
+            await assert_whole(started, mix, calm[mix.name])
+            started.undisturbed[mix.name] = await stored(started, calm[mix.name])
         yield started
 
 
-@pytest.mark.timeout(PATIENCE * 2)
+@pytest.mark.timeout(PATIENCE * 3)
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("seed", range(ROUNDS))
 async def test_every_item_is_there_once_whoever_is_killed(arena: Arena, seed: int) -> None:
     chance = random.Random(seed)
-    kills = sorted((chance.random(), chance.choice(PROGRAMS)) for _ in range(chance.randint(3, 6)))
+    victims = chance.choices(arena.suite.programs, k=chance.randint(3, 6))
+    kills = sorted((chance.random(), program) for program in victims)
     jobs = await play(arena, f"round-{seed}", kills)
-    for kind in arena.kinds:
-        job = jobs[kind.name]
-        await assert_whole(arena, kind, job)
-        assert await stored(arena, job) == arena.undisturbed[kind.name], (kind.name, kills)
+    for mix in arena.mixes:
+        await assert_whole(arena, mix, jobs[mix.name])
+        assert await stored(arena, jobs[mix.name]) == arena.undisturbed[mix.name], kills
 
 
 async def play(
     arena: Arena, name: str, kills: Sequence[tuple[float, str]]
 ) -> dict[str, job_pb2.Job]:
-    """Run a job of each kind side by side, killing; return by kind how they ended.
+    """Run the jobs side by side, killing; return by mix how they ended.
 
     A kill is due when so large a share of all items has come to an outcome.
     """
     waiting = list(kills)
-    created: dict[str, job_pb2.Job] = {}
-    for kind in arena.kinds:
-        collection = f"{name}-{kind.name}"
-        await insist(partial(arena.client.create_collection, collection, encoder=kind.encoder))
-        created[kind.name] = await create_job(arena, kind, f"collections/{collection}")
-    expected = sum(len(each.good) + len(each.bad) + each.skipped for each in arena.kinds)
-    latest = {kind: [job] for kind, job in created.items()}
+    latest: dict[str, list[job_pb2.Job]] = {}
+    for mix in arena.mixes:
+        collection = f"{name}-{mix.name}"
+        fields = [
+            collection_pb2.VectorField(name=name, encoder=f"encoders/{encoder}", optional=True)
+            for name, encoder in ENCODERS.items()
+        ]
+        create = partial(arena.client.create_collection, collection, vector_fields=fields)
+        await insist(create)
+        latest[mix.name] = [await create_job(arena, mix, f"collections/{collection}")]
+    expected = sum(mix.total for mix in arena.mixes)
 
     async def ended() -> bool:
         for moves in latest.values():
@@ -126,18 +140,18 @@ async def play(
         now = [moves[-1] for moves in latest.values()]
         share = sum(settled(job) for job in now) / expected
         while waiting and waiting[0][0] <= share:
-            arena.suite.kill(waiting.pop(0)[1])
+            await asyncio.to_thread(arena.suite.kill, waiting.pop(0)[1])
         return all(job.state in FINAL for job in now)
 
     await assert_eventually(ended, PATIENCE)
     assert not waiting, "it was over before all were killed"
-    return {kind: moves[-1] for kind, moves in latest.items()}
+    return {mix: moves[-1] for mix, moves in latest.items()}
 
 
-async def create_job(arena: Arena, kind: Kind, collection: str) -> job_pb2.Job:
+async def create_job(arena: Arena, mix: Mix, collection: str) -> job_pb2.Job:
     """Create a job through the gateway, repeating the request until there is an answer."""
     job = job_pb2.Job(collection=collection, request_id=collection)
-    job.MergeFrom(kind.job)
+    job.MergeFrom(mix.job)
     body = json.dumps(MessageToDict(job)).encode()
     answers: list[str] = []
 
@@ -182,18 +196,16 @@ def settled(job: job_pb2.Job) -> int:
     return counts.created + counts.updated + counts.unchanged + counts.skipped + counts.failed
 
 
-async def assert_whole(arena: Arena, kind: Kind, job: job_pb2.Job) -> None:
+async def assert_whole(arena: Arena, mix: Mix, job: job_pb2.Job) -> None:
     """Compare what a job says with the record."""
     counts = job.counts
     failures = await insist(lambda: list(arena.client.job_failures(job.name)))
-    assert sorted(each.item for each in failures) == sorted(kind.bad), failures
-    assert job.state == (
-        job_pb2.Job.STATE_SUCCEEDED_WITH_FAILURES if kind.bad else job_pb2.Job.STATE_SUCCEEDED
-    ), job
-    assert counts.total == settled(job) == len(kind.good) + len(kind.bad) + kind.skipped
-    assert (counts.created, counts.failed) == (len(kind.good), len(kind.bad)), job
+    assert sorted(each.item for each in failures) == sorted(mix.bad), failures
+    assert job.state == job_pb2.Job.STATE_SUCCEEDED_WITH_FAILURES, job
+    assert counts.total == settled(job) == mix.total
+    assert (counts.created, counts.failed) == (len(mix.good), len(mix.bad)), job
     found = await stored(arena, job)
-    assert {item for item, _ in found.values()} == kind.good
+    assert {item for item, _ in found.values()} == mix.good
 
 
 async def stored(arena: Arena, job: job_pb2.Job) -> Contents:

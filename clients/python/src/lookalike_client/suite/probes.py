@@ -55,11 +55,13 @@ def http_ok(port: int, path: str) -> Probe:
         try:
             async with asyncio.timeout(_PATIENCE):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(request.encode("ascii"))
-                status = await reader.readline()
+                try:
+                    writer.write(request.encode("ascii"))
+                    status = await reader.readline()
+                finally:
+                    writer.close()
         except (OSError, TimeoutError):
             return False
-        writer.close()
         return status.split(b" ")[1:2] == [b"200"]
 
     return probe
