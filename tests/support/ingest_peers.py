@@ -197,6 +197,17 @@ class FakeCollections(collection_service_pb2_grpc.CollectionServiceServicer):
             ],
         )
 
+    async def ListCollections(  # noqa: N802 - the name of the rpc
+        self, request: collection_service_pb2.ListCollectionsRequest, _context: object
+    ) -> collection_service_pb2.ListCollectionsResponse:
+        """List one a page."""
+        await self._peers.enter("ListCollections")
+        names = sorted(name for name in self._peers.collections if name > request.page_token)
+        return collection_service_pb2.ListCollectionsResponse(
+            collections=[collection_pb2.Collection(name=name) for name in names[:1]],
+            next_page_token=names[0] if len(names) > 1 else "",
+        )
+
 
 class FakeEntities(entity_service_pb2_grpc.EntityServiceServicer):
     """Entities under the rules of generations."""
@@ -254,15 +265,37 @@ class FakeEntities(entity_service_pb2_grpc.EntityServiceServicer):
         peers.entities[key] = entity
         return outcome_pb2.OUTCOME_CREATED if created else outcome_pb2.OUTCOME_UPDATED
 
+    async def ListEntities(  # noqa: N802 - the name of the rpc
+        self, request: entity_service_pb2.ListEntitiesRequest, _context: object
+    ) -> entity_service_pb2.ListEntitiesResponse:
+        """List those that were made from an asset; no other filter is known here."""
+        await self._peers.enter("ListEntities")
+        asset = request.filter.removeprefix('asset = "').removesuffix('"')
+        return entity_service_pb2.ListEntitiesResponse(
+            entities=[
+                entity
+                for (tenant, name), entity in self._peers.entities.items()
+                if tenant == current_context().tenant
+                and name.startswith(f"{request.collection}/")
+                and entity.asset == asset
+            ]
+        )
+
     async def DeleteEntities(  # noqa: N802 - the name of the rpc
         self, request: entity_service_pb2.DeleteEntitiesRequest, _context: object
     ) -> entity_service_pb2.DeleteEntitiesResponse:
         await self._peers.enter("DeleteEntities")
         stale = [
+            (current_context().tenant, name)
+            for name in request.names
+            if (current_context().tenant, name) in self._peers.entities
+        ]
+        stale += [
             key
             for selector in request.items
             for key, entity in self._peers.entities.items()
             if key[0] == current_context().tenant
+            and key[1].startswith(f"{request.collection}/")
             and entity.item == selector.item
             and entity.generation < selector.before_generation
             and entity.name not in selector.keep

@@ -13,10 +13,24 @@ import pytest
 from lookalike.asset.v1 import asset_pb2
 from lookalike.asset.v1 import asset_service_pb2 as pb
 from lookalike.ingest.v1 import job_pb2
+from lookalike.search.v1 import entity_pb2
 from lookalike.type.v1 import content_pb2
-from tests.integration.ingest.conftest import Suite, caught
-from tests.support.ingest_peers import COLLECTION
-from tests.support.pictures import png
+from lookalike_common.channels import open_channel
+from lookalike_common.errors import (
+    CollectionNotReadyError,
+    LookalikeError,
+    NotFoundError,
+    OverloadedError,
+)
+from lookalike_ingest.adapters.search_client import SearchClient
+from lookalike_ingest.adapters.sql_database import SqlDatabase
+from lookalike_ingest.adapters.sql_deletions import SqlDeletionStore
+from lookalike_ingest.adapters.sql_tables import METADATA
+from lookalike_ingest.cascade import Cascade
+from lookalike_ingest.settings import IngestSettings
+from tests.integration.ingest.conftest import Suite, caught, running_ingest
+from tests.support.ingest_peers import COLLECTION, Peers
+from tests.support.pictures import fill, png
 
 DATA = bytes(range(256)) * 4000
 
@@ -144,6 +158,46 @@ async def test_deleting_an_asset(suite: Suite) -> None:
     with caught(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"):
         await read(suite, DATA)
     assert (await upload(suite, DATA)).asset == done.asset
+
+
+async def test_deleting_an_asset_deletes_what_was_made_from_it(suite: Suite) -> None:
+    other = "collections/more"
+    suite.peers.collections.add(other)
+    fill(suite.root, 3)
+    source = job_pb2.FilesSource(uris=[f"{suite.root.as_uri()}/"])
+    for collection in (COLLECTION, other):
+        await suite.finish(await suite.create(job_pb2.Job(collection=collection, files=source)))
+    assert len(suite.peers.entities) == 6
+    suite.peers.collections.add("collections/a")
+    suite.peers.failures["ListEntities"] = [NotFoundError("a collection that goes meanwhile")]
+    await suite.assets.DeleteAsset(pb.DeleteAssetRequest(name=name_of(png(1))))
+    assert suite.peers.items() == {"0.png": 2, "2.png": 2}
+
+
+@pytest.mark.parametrize("error", [CollectionNotReadyError("released"), OverloadedError("full")])
+async def test_entities_that_cannot_be_reached_go_later(
+    settings: IngestSettings, peers: Peers, error: LookalikeError
+) -> None:
+    async with running_ingest(settings, peers) as suite:
+        fill(suite.root, 2)
+        await suite.run_files()
+        peers.failures["ListEntities"] = [error]
+        await suite.assets.DeleteAsset(pb.DeleteAssetRequest(name=name_of(png(1))))
+        assert len(peers.items()) == 2
+        with caught(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"):
+            await suite.assets.GetAsset(pb.GetAssetRequest(name=name_of(png(1))))
+        name = next(key for key, each in peers.entities.items() if each.item == "1.png")
+        again = entity_pb2.Entity(
+            name=f"{COLLECTION}/entities/new", asset=peers.entities[name].asset, generation=2**60
+        )
+        peers.entities["", again.name] = again
+    database = SqlDatabase(f"sqlite:///{settings.data_dir / 'jobs.sqlite'}", METADATA)
+    async with open_channel(settings.search) as channel:
+        store = SqlDeletionStore(database)
+        await Cascade(store, SearchClient(channel)).go_on()
+    assert not await store.list_deletions(9)
+    await database.close()
+    assert sorted(each.item for each in peers.entities.values()) == ["", "0.png"]
 
 
 async def test_an_asset_that_is_too_large(suite: Suite) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
@@ -31,6 +32,7 @@ from lookalike_common.settings import AuthSettings, TargetSettings
 from lookalike_common.testing import loopback, running, server_settings
 from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.assets import Assets
+from lookalike_ingest.cascade import Cascade
 from lookalike_ingest.rpc.assets import SERVICE, AssetServicer
 from lookalike_search.adapters.asset_client import AssetClient
 from lookalike_search.app import build
@@ -74,7 +76,8 @@ async def serving(
     store: FolderAssetStore, auth: AuthSettings | None = None
 ) -> AsyncIterator[GrpcServer]:
     add = asset_service_pb2_grpc.add_AssetServiceServicer_to_server
-    servicer = AssetServicer(Assets(store, max_bytes=1 << 30))
+    nowhere = cast("Cascade", None)  # nothing is deleted here
+    servicer = AssetServicer(Assets(store, nowhere, max_bytes=1 << 30))
     settings = server_settings()
     if auth is not None:
         settings = settings.model_copy(update={"auth": auth})

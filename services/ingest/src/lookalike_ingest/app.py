@@ -25,6 +25,7 @@ from lookalike_ingest.adapters.postgres_presence import PostgresPresence
 from lookalike_ingest.adapters.search_client import SearchClient
 from lookalike_ingest.adapters.semantic_cutter import SemanticCutter
 from lookalike_ingest.adapters.sql_database import SqlDatabase
+from lookalike_ingest.adapters.sql_deletions import SqlDeletionStore
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
 from lookalike_ingest.adapters.sql_spool import SqlSpool
 from lookalike_ingest.adapters.sql_tables import METADATA
@@ -32,6 +33,7 @@ from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.assets import Assets
 from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.cascade import Cascade
 from lookalike_ingest.decoding import DecodeLimits, Decoder
 from lookalike_ingest.encoding import Encoder
 from lookalike_ingest.engine import JobEngine, Work
@@ -158,7 +160,8 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             encoder=encoder,
             limits=JobsLimits(max_unfinished=settings.jobs.max_unfinished),
         )
-        server = _server(settings, jobs, meter, assets, registry)
+        cascade = Cascade(SqlDeletionStore(database), entities)
+        server = _server(settings, jobs, meter, assets, registry, cascade=cascade)
         housekeeping = Housekeeping(
             store,
             engine,
@@ -166,6 +169,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             spool,
             retention=settings.jobs.retention,
             resubmit=jobs.resubmit,
+            cascade=cascade,
         )
         await _start(settings, stack, engine, executor, kinds)
         stack.push_async_callback(jobs.close)
@@ -370,6 +374,8 @@ def _server(
     meter: ProgressMeter,
     store: AssetStore,
     registry: CollectorRegistry,
+    *,
+    cascade: Cascade,
 ) -> GrpcServer:
     max_asset_bytes = int(settings.assets.max_bytes)
 
@@ -385,7 +391,7 @@ def _server(
         Service(
             ASSET_SERVICE,
             asset_service_pb2_grpc.add_AssetServiceServicer_to_server,
-            AssetServicer(Assets(store, max_bytes=max_asset_bytes)),
+            AssetServicer(Assets(store, cascade, max_bytes=max_asset_bytes)),
         ),
     ]
     server = GrpcServer(

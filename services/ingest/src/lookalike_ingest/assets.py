@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 
 from lookalike_common.errors import LimitExceededError, NotFoundError, OutOfRangeError
 from lookalike_ingest.asset_store import Asset, AssetStore, Upload
+from lookalike_ingest.cascade import Cascade
 
 
 class Assets:
     """Uploads, shows, reads and deletes assets."""
 
-    def __init__(self, store: AssetStore, *, max_bytes: int) -> None:
+    def __init__(self, store: AssetStore, cascade: Cascade, *, max_bytes: int) -> None:
         self._store = store
+        self._cascade = cascade
         self._max_bytes = max_bytes
 
     async def start_upload(self, tenant: str, sha256: str, size: int) -> Upload:
@@ -62,6 +64,8 @@ class Assets:
         return self._store.read(tenant, asset.sha256, offset, length)
 
     async def delete(self, tenant: str, sha256: str) -> None:
-        """Remove an asset's bytes. Raises NotFoundError."""
+        """Remove an asset, and the entities made from it. Raises NotFoundError."""
         await self.get(tenant, sha256)
+        deletion = await self._cascade.begin(tenant, sha256)
         await self._store.delete(tenant, sha256)
+        await self._cascade.run(deletion)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.asset_store import AssetStore
+from lookalike_ingest.cascade import Cascade
 from lookalike_ingest.engine import JobEngine
 from lookalike_ingest.job_store import JobStore
 from lookalike_ingest.spool import Spool
@@ -31,6 +32,7 @@ class Housekeeping:
         *,
         retention: timedelta,
         resubmit: Callable[[], Awaitable[None]],
+        cascade: Cascade,
     ) -> None:
         self._jobs = jobs
         self._engine = engine
@@ -38,6 +40,7 @@ class Housekeeping:
         self._spool = spool
         self._retention = retention
         self._resubmit = resubmit
+        self._cascade = cascade
 
     async def run(self) -> None:
         """Keep house until cancelled."""
@@ -52,6 +55,8 @@ class Housekeeping:
         """Do what is due."""
         if await self._jobs.claim_chore("resubmit", _LOOK_EVERY):
             await self._resubmit()
+        if await self._jobs.claim_chore("cascade", _LOOK_EVERY):
+            await self._cascade.go_on()
         if await self._jobs.claim_chore("tidy", _TIDY_EVERY):
             await self.tidy()
 

@@ -1,6 +1,6 @@
 """The search service: the only way to the collections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc.aio
 from google.protobuf.json_format import ParseDict
@@ -37,6 +37,7 @@ _OUTCOMES = {
     outcome_pb2.OUTCOME_UNCHANGED: Outcome.UNCHANGED,
 }
 _DEFAULT_FIELD = "vector"
+_LISTED_AT_ONCE = 1000
 _ATTRIBUTE_TYPES = {
     collection_pb2.AttributeField.TYPE_STRING: AttributeType.STRING,
     collection_pb2.AttributeField.TYPE_INT: AttributeType.INT,
@@ -94,6 +95,39 @@ class SearchClient:
         if len(reply.results) != len(entities):
             raise InternalError("the search service answered with another number of results")
         return [_to_outcome(result) for result in reply.results]
+
+    async def list_collections(self) -> AsyncIterator[str]:
+        """Yield the names of the tenant's collections."""
+        request = collection_service_pb2.ListCollectionsRequest()
+        while True:
+            with errors_translated():
+                reply = await self._collections.ListCollections(request)
+            for each in reply.collections:
+                yield each.name
+            request.page_token = reply.next_page_token
+            if not request.page_token:
+                return
+
+    async def delete_made_from(self, collection: str, asset: str, last_generation: int) -> int:
+        """Delete entities made from an asset, up to a generation, page by page."""
+        request = entity_service_pb2.ListEntitiesRequest(
+            collection=collection,
+            filter=f'asset = "{asset}"',
+            page_size=_LISTED_AT_ONCE,
+            output_fields=["generation"],
+        )
+        deleted = 0
+        while True:
+            with errors_translated():
+                page = await self._entities.ListEntities(request)
+            old = [each.name for each in page.entities if each.generation <= last_generation]
+            if old:
+                delete = entity_service_pb2.DeleteEntitiesRequest(collection=collection, names=old)
+                with errors_translated():
+                    deleted += (await self._entities.DeleteEntities(delete)).count
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return deleted
 
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         """Remove stale entities; return how many there were."""

@@ -67,6 +67,14 @@ JOBS = sa.Table(
     sa.Index("jobs_by_source", "source", "generation"),
 )
 
+DELETIONS = sa.Table(
+    "deletions",
+    METADATA,
+    sa.Column("tenant", Text, primary_key=True),
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+)
+
 LABELS = sa.Table(
     "labels",
     METADATA,
