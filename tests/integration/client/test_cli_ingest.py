@@ -224,6 +224,21 @@ def test_several_sources_are_sent_together(
     assert elsewhere == "s3://b/"
 
 
+def test_what_its_name_explains_is_sent_with_its_name(
+    lookalike: Command, suite: "FakeSuite", tmp_path: Path
+) -> None:
+    (tmp_path / "genes.fa").write_text(">a\nACGT\n")
+    (tmp_path / "b.tar.gz").write_bytes(b"an archive")
+    paths = [str(tmp_path / name) for name in ("genes.fa", "b.tar.gz")]
+    assert lookalike("ingest", *paths, "--upload").code == 0
+    records, archive = [
+        suite.uploads[each.removeprefix("assets/")] for each in suite.jobs[0].files.uris
+    ]
+    sent = zipfile.ZipFile(BytesIO(records))
+    assert {name: sent.read(name) for name in sent.namelist()} == {"genes.fa": b">a\nACGT\n"}
+    assert archive == b"an archive"
+
+
 def test_a_table_is_sent_as_a_table(lookalike: Command, suite: "FakeSuite", tmp_path: Path) -> None:
     table = tmp_path / "things.csv"
     table.write_text("body\nhello\n")

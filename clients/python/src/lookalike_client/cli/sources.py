@@ -20,6 +20,7 @@ from lookalike_client.client import Client
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tzst", ".tar.gz", ".tar.zst")
 _TABLES = (".csv", ".jsonl", ".ndjson", ".parquet")
 _PACKED = (".gz", ".zst")
+_RECORDS = (".fa", ".fasta", ".fna", ".ffn", ".fq", ".fastq", ".sdf", ".smi", ".smiles")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive: sent only once
 _MAX_ITEMS = 1000
 _LOOKED_AT = 500
@@ -87,6 +88,8 @@ class Sources:
     def _sent(self, client: Client) -> Source:
         if self.columns is None and all(map(_is_single, self.named)):
             return _items(client, self.paths)
+        if self.columns is not None:
+            return self._source([client.upload(self.paths[0])])
         return self._source(
             [_send(client, each) if isinstance(each, Path) else each for each in self.named]
         )
@@ -123,14 +126,15 @@ def sources_of(
     return Sources(found, include, exclude, (columns or {}) if is_table else None)
 
 
-def pack(folder: Path, archive: Path) -> Path:
-    """Write the files below the folder into a zip archive, under their paths in the folder."""
-    members = list(_members(folder))
+def pack(found: Path, archive: Path) -> Path:
+    """Write a file, or the files below a folder under their paths in it, into a zip archive."""
+    home = found if found.is_dir() else found.parent
+    members = list(_members(found)) if found.is_dir() else [found]
     if not members:
-        raise CommandError(f"no files in {folder}", ExitCode.USAGE)
+        raise CommandError(f"no files in {found}", ExitCode.USAGE)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for member in members:
-            info = zipfile.ZipInfo(_key(member.relative_to(folder)), _ZIP_TIME)
+            info = zipfile.ZipInfo(_key(member.relative_to(home)), _ZIP_TIME)
             info.file_size = member.stat().st_size  # lets zipfile prepare for large members
             with member.open("rb") as source, packed.open(info, "w") as target:
                 while block := source.read(1 << 20):
@@ -172,9 +176,10 @@ def _names(place: Path | str) -> Iterator[str]:
 
 
 def _is_single(place: Path | str) -> bool:
-    """Whether it is one item that lies here."""
-    archive = str(place).lower().endswith(_ARCHIVES)
-    return isinstance(place, Path) and place.is_file() and not archive
+    """Whether it is one item that lies here: no archive, and nothing that its name must explain."""
+    if not isinstance(place, Path) or not place.is_file():
+        return False
+    return not place.name.lower().endswith((*_ARCHIVES, *_PACKED, *_RECORDS))
 
 
 def _items(client: Client, paths: Sequence[Path]) -> job_pb2.ItemsSource:
@@ -189,8 +194,8 @@ def _items(client: Client, paths: Sequence[Path]) -> job_pb2.ItemsSource:
 
 
 def _send(client: Client, path: Path) -> str:
-    """Send a file, or a folder as an archive; `assets/{asset}`."""
-    if path.is_file():
+    """Send an archive, or an archive of what it is; `assets/{asset}`."""
+    if path.is_file() and path.name.lower().endswith(_ARCHIVES):
         return client.upload(path)
     with tempfile.TemporaryDirectory() as folder:
         return client.upload(pack(path, Path(folder) / "files.zip"))
