@@ -199,6 +199,18 @@ def test_a_table_of_molecules_has_an_encoder_of_molecules(
     assert suite.made["collections/photos"].vector_fields[0].encoder == "encoders/morgan-2048"
 
 
+def test_vectors_that_rows_bring_need_a_collection_that_is_there(
+    lookalike: Command, suite: "FakeSuite"
+) -> None:
+    arguments = ["s3://b/v.parquet", "-c", "mine", "--column", "vectors.v=v", "--no-wait"]
+    ended = lookalike("ingest", *arguments)
+    assert ended.code == 2
+    assert "collections create mine --field NAME=DIMENSIONS:METRIC" in ended.complaints
+    assert not suite.jobs
+    assert lookalike("collections", "create", "mine", "--field", "v=2:cosine").code == 0
+    assert lookalike("ingest", *arguments).code == 0
+
+
 def test_a_dry_run_makes_no_collection(lookalike: Command, suite: "FakeSuite") -> None:
     ended = lookalike("ingest", "s3://b/", "-c", "none", "--dry-run")
     assert ended.code == 1

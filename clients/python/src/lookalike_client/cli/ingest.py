@@ -10,6 +10,7 @@ from lookalike.search.v1 import collection_pb2
 from lookalike_client._jobs import with_source
 from lookalike_client._names import collection_name, encoder_name
 from lookalike_client.cli import ingest_options as given
+from lookalike_client.cli.exits import CommandError, ExitCode
 from lookalike_client.cli.following import leave, stay
 from lookalike_client.cli.session import CollectionOption, complaints, session_of
 from lookalike_client.cli.sources import Kind, Sources, sources_of
@@ -111,6 +112,12 @@ def ensure_collection(client: Client, order: job_pb2.Job, kinds: Sequence[Kind])
 
 def _create(client: Client, order: job_pb2.Job, kinds: Sequence[Kind]) -> str:
     """Create the collection; what it is for, in words."""
+    if not kinds:
+        raise CommandError(
+            "vectors need a field in a collection that exists: `lookalike collections create "
+            f"{order.collection.removeprefix('collections/')} --field NAME=DIMENSIONS:METRIC`",
+            ExitCode.USAGE,
+        )
     first, *others = kinds
     if others:
         fields = [

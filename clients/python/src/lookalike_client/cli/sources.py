@@ -18,9 +18,10 @@ from lookalike_client.cli.session import complaints
 from lookalike_client.client import Client
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tzst", ".tar.gz", ".tar.zst")
-_TABLES = (".csv", ".jsonl", ".ndjson", ".parquet")
+_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+_VECTORS = "vectors."
 _PACKED = (".gz", ".zst")
-_RECORDS = (".fa", ".fasta", ".fna", ".ffn", ".fq", ".fastq", ".sdf", ".smi", ".smiles")
+_RECORDS = (".fa", ".fasta", ".fna", ".ffn", ".fq", ".fastq", ".sdf", ".sd", ".smi", ".smiles")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive: sent only once
 _MAX_ITEMS = 1000
 _LOOKED_AT = 500
@@ -50,7 +51,7 @@ KINDS = (
     PICTURES,
     Kind("texts", "encoders/minilm-l6-v2", ".txt .text .md .rst .html .htm .pdf", "text title"),
     Kind("sounds", "encoders/speech-embedding", ".aac .flac .m4a .mp3 .oga .ogg .opus .wav"),
-    Kind("molecules", "encoders/morgan-2048", ".sdf .smi .smiles", "smiles"),
+    Kind("molecules", "encoders/morgan-2048", ".sdf .sd .smi .smiles", "smiles"),
     Kind("sequences", "encoders/dna-kmer6", ".fa .fasta .fna .ffn .fq .fastq", "sequence"),
 )
 _KIND_OF = {suffix: kind for kind in KINDS for suffix in kind.suffixes.split()}
@@ -95,7 +96,12 @@ class Sources:
         )
 
     def kinds(self) -> Sequence[Kind]:
-        """What a new collection should be made for, the most frequent kind first."""
+        """What a new collection should be made for, the most frequent kind first.
+
+        Nothing for a table whose rows bring their vectors.
+        """
+        if self.columns and any(key.startswith(_VECTORS) for key in self.columns):
+            return []
         if self.columns:
             found = Counter(_KIND_OF_COLUMN.get(key) for key in self.columns)
         else:
