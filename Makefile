@@ -52,6 +52,7 @@ generate: .venv/.synced ## Generate stubs and the descriptor image from protos/
 # Tests run side by side; each worker has servers of its own, on ports of their own.
 TEST_WORKERS := 2
 ROUNDS := 50
+ITEMS := 100000
 
 # --- checks and tests ------------------------------------------------------------------------
 
@@ -87,6 +88,10 @@ test-ingest: sync models ## Ingestion's slow suites: processes that are killed, 
 .PHONY: test-chaos
 test-chaos: sync models ## Rounds of kill -9 over all programs during mixed jobs; ROUNDS=50
 	LOOKALIKE_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest -x tests/ingest_slow/test_chaos.py
+
+.PHONY: test-large
+test-large: sync models ## 100,000 items through the whole suite (half an hour); ITEMS=20000 for fewer
+	LOOKALIKE_TEST_ITEMS=$(ITEMS) $(BIN)/pytest tests/ingest_slow/test_large_job.py
 
 .PHONY: test-milvus
 test-milvus: sync ## Search's tests on a real Milvus 2.3.5, which is fetched once and runs unreachable
