@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import wave
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -37,7 +40,8 @@ def sound(
     """Return a sound file; all channels are alike."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
-        add_sound(output, samples, codec, rate=rate, channels=channels)
+        for packet in _sound_packets(output, samples, codec, rate=rate, channels=channels):
+            output.mux(packet)
     return file.getvalue()
 
 
@@ -52,15 +56,15 @@ def wav(samples: Samples, rate: int = RATE) -> bytes:
     return file.getvalue()
 
 
-def add_sound(
+def _sound_packets(
     output: av.container.OutputContainer,
     samples: Samples,
     codec: str,
     *,
     rate: int = RATE,
     channels: int = 1,
-) -> None:
-    """Add a sound track to a file that is being written."""
+) -> list[Any]:
+    """Return a sound track for a file to which nothing has been written yet."""
     layout = {1: "mono", 2: "stereo"}[channels]
     stream = output.add_stream(codec, rate=rate, layout=layout)
     assert isinstance(stream, av.AudioStream)
@@ -68,5 +72,52 @@ def add_sound(
     frame = av.AudioFrame.from_ndarray(interleaved, format="s16", layout=layout)
     frame.sample_rate = rate
     frame.pts = 0
-    for packet in (*stream.encode(frame), *stream.encode(None)):
-        output.mux(packet)
+    return [*stream.encode(frame), *stream.encode(None)]
+
+
+def picture(seed: int, width: int = 160, height: int = 120) -> Pixels:
+    """Return a picture of coloured blocks, as unlike others as can be: uint8 [rows, columns, 3]."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    rows = np.arange(height) * 6 // height
+    columns = np.arange(width) * 8 // width
+    return np.asarray(blocks[rows][:, columns])
+
+
+def black(width: int = 160, height: int = 120) -> Pixels:
+    """Return nothing to be seen."""
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def moving(first: Pixels, frames: int) -> list[Pixels]:
+    """Return frames of one shot: a picture that slides slowly."""
+    return [np.roll(first, number // 2, axis=1) for number in range(frames)]
+
+
+def video(
+    frames: Sequence[Pixels],
+    container: str = "mp4",
+    codec: str = "libx264",
+    *,
+    rate: int = 10,
+    times: Sequence[float] = (),
+    soundtrack: Samples | None = None,
+) -> bytes:
+    """Return a video file; frame n is shown at `times[n]` seconds, else at n / `rate`."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000 if times else rate)
+        stream.options = {"crf": "20"} if codec == "libx264" else {}
+        packets = [] if soundtrack is None else _sound_packets(output, soundtrack, "aac")
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = round(times[number] * 1000) if times else number
+            frame.time_base = stream.codec_context.time_base
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for packet in packets:
+            output.mux(packet)
+    return file.getvalue()

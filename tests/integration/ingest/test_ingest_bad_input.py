@@ -37,6 +37,7 @@ async def test_files_that_are_no_pictures(suite: Suite) -> None:
         "notes.txt": b"not for a collection of photos",
         "unknown": b"\x00\x01\x02",
         "film.mp4": b"\0\0\0\x18ftypmp42",
+        "song.mp3": b"ID3 not for a collection of photos",
         "._1.png": b"left by a Mac",
     }.items():
         (suite.root / name).write_bytes(data)
@@ -46,15 +47,16 @@ async def test_files_that_are_no_pictures(suite: Suite) -> None:
         "text.jpg": ("decode", "UNSUPPORTED_MEDIA"),
         "cut.png": ("decode", "INVALID_CONTENT"),
         "bomb.png": ("decode", "LIMIT_EXCEEDED"),
+        "film.mp4": ("decode", "INVALID_CONTENT"),
     }
-    assert (done.counts.created, done.counts.skipped, done.counts.failed) == (3, 4, 4)
-    assert done.counts.total == 11
+    assert (done.counts.created, done.counts.skipped, done.counts.failed) == (3, 4, 5)
+    assert done.counts.total == 12
     assert done.state == job_pb2.Job.STATE_SUCCEEDED_WITH_FAILURES
 
 
 async def test_too_large_a_file_is_not_read(suite: Suite) -> None:
     limit = suite.settings.media.max_file_bytes
-    for name, prefix in {"large.png": png(1), "large.mkv": b"\x1aE\xdf\xa3"}.items():
+    for name, prefix in {"large.png": png(1), "large.flac": b"fLaC"}.items():
         with (suite.root / name).open("wb") as file:
             file.write(prefix)
             file.truncate(limit + 1)

@@ -14,7 +14,7 @@ from lookalike.type.v1 import content_pb2
 from lookalike_common.status import error_from_status
 from tests.integration.ingest.conftest import Suite
 from tests.support.ingest_peers import Peers
-from tests.support.media import silence, sound, tone, wav
+from tests.support.media import black, moving, picture, silence, sound, tone, video, wav
 from tests.support.pictures import png
 
 Field = collection_pb2.AttributeField
@@ -46,7 +46,7 @@ async def test_sounds_become_windows(suite: Suite) -> None:
     suite.peers.attributes = {
         "duration": Field.TYPE_DOUBLE,
         "codec": Field.TYPE_STRING,
-        "channels": Field.TYPE_STRING,
+        "channels": Field.TYPE_BOOL,
     }
     music = np.concatenate([tone(4), silence(7), tone(1)])
     for name, data in {
@@ -106,3 +106,73 @@ async def test_windows_are_those_of_the_encoder(suite: Suite) -> None:
     assert failure.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert error_from_status(failure.error).reason == "LIMIT_EXCEEDED"
     assert error_from_status(failure.error).field == "job.splitter.audio.window"
+
+
+async def test_videos_become_key_frames_and_windows_of_sound(suite: Suite) -> None:
+    suite.peers.modalities = (AUDIO, content_pb2.MODALITY_IMAGE)
+    suite.peers.attributes = {
+        "duration": Field.TYPE_DOUBLE,
+        "width": Field.TYPE_INT,
+        "codec": Field.TYPE_STRING,
+    }
+    shots = [frame for seed in range(3) for frame in moving(picture(seed), 10)]
+    for name, data in {
+        "talk.mp4": video(shots, soundtrack=tone(3)),
+        "mute.mkv": video(shots, "matroska"),
+        "quiet.mov": video(shots, "mov", soundtrack=silence(3)),
+        "radio.mp4": sound(tone(2), "mp4", "aac"),
+        "black.mp4": video([black()] * 10),
+        "cut.mkv": (whole := video(shots, "matroska"))[: len(whole) * 2 // 3],
+        "list.mp4": b"ffconcat version 1.0\nfile /etc/passwd\n",
+        "photo.png": png(1),
+    }.items():
+        (suite.root / name).write_bytes(data)
+    done = await suite.run_files()
+    assert (done.counts.created, done.counts.failed, done.counts.skipped) == (5, 3, 0)
+    instants = [start for start, end in spans(suite, "talk.mp4") if start == end]
+    assert len(instants) == 3
+    assert all(shot <= moment < shot + 1 for shot, moment in enumerate(instants))
+    assert spans(suite, "talk.mp4")[3] == pytest.approx((0, 3), abs=0.05)
+    assert [each.segment.index for each in parts(suite, "talk.mp4")] == [0, 1, 2, 3]
+    assert dict(parts(suite, "talk.mp4")[1].attributes) == {
+        "duration": pytest.approx(3, abs=0.05),
+        "width": 160,
+        "codec": "h264",
+    }
+    assert len(parts(suite, "mute.mkv")) == len(parts(suite, "quiet.mov")) == 3
+    assert len(parts(suite, "radio.mp4")) == 1
+    failures = {each.item: each for each in await suite.failures(done)}
+    assert {name: error_from_status(each.error).reason for name, each in failures.items()} == {
+        "black.mp4": "INVALID_CONTENT",
+        "cut.mkv": "INVALID_CONTENT",
+        "list.mp4": "UNSUPPORTED_MEDIA",
+    }
+    assert failures["cut.mkv"].segment.time.start.ToTimedelta() > timedelta(seconds=1)
+    assert (await suite.run_files()).counts.unchanged == 5
+
+
+async def test_what_is_taken_of_a_video_is_what_the_collection_takes(suite: Suite) -> None:
+    shots = [frame for seed in range(2) for frame in moving(picture(seed), 10)]
+    (suite.root / "talk.mp4").write_bytes(video(shots, soundtrack=tone(2)))
+    (suite.root / "mute.mp4").write_bytes(video(shots))
+    done = await suite.run_files()
+    (window,) = spans(suite, "talk.mp4")
+    assert window == pytest.approx((0, 2), abs=0.05)
+    (failure,) = await suite.failures(done)
+    assert (failure.item, error_from_status(failure.error).reason) == (
+        "mute.mp4",
+        "UNSUPPORTED_MEDIA",
+    )
+
+
+async def test_videos_can_be_split_more_finely_and_without_sound(suite: Suite) -> None:
+    suite.peers.modalities = (AUDIO, content_pb2.MODALITY_IMAGE)
+    shots = [frame for seed in range(2) for frame in moving(picture(seed), 10)]
+    (suite.root / "talk.mp4").write_bytes(video(shots, soundtrack=tone(2)))
+    splitter = job_pb2.Splitter(video=job_pb2.VideoSplitter(skip_audio=True))
+    splitter.video.max_interval.FromTimedelta(timedelta(seconds=0.5))
+    await suite.run_files(splitter=splitter)
+    found = spans(suite, "talk.mp4")
+    assert len(found) >= 4
+    assert all(start == end for start, end in found)
+    assert found == sorted(found)

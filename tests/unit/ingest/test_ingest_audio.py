@@ -17,7 +17,7 @@ from lookalike_common.errors import (
 )
 from lookalike_ingest.decode_tasks import audio
 from lookalike_ingest.decoding import TIME, DecodeLimits, Facts
-from tests.support.media import Samples, silence, sound, tone, wav
+from tests.support.media import Samples, moving, picture, silence, sound, tone, video, wav
 
 RATE = 16_000
 CUT: dict[str, Any] = {
@@ -27,6 +27,7 @@ CUT: dict[str, Any] = {
     "shortest": 0.1,
     "quiet": -60.0,
     "keep_quiet": False,
+    "optional": False,
 }
 MINUTE = DecodeLimits(max_duration=timedelta(minutes=1))
 Window = tuple[float, float, Samples]
@@ -124,6 +125,16 @@ def test_silence_is_left_out() -> None:
 def test_a_silent_sound_is_refused(keep: bool) -> None:
     with pytest.raises(InvalidContentError, match="silent"):
         cut(sound(silence(2)), keep_quiet=keep)
+
+
+def test_an_optional_sound_may_be_silent_or_missing() -> None:
+    about, windows = cut(sound(silence(2)), optional=True)
+    assert (about["duration"], windows) == (2.0, [])
+    pictures = video(moving(picture(1), 10))
+    with pytest.raises(UnsupportedMediaError, match="no sound in it"):
+        cut(pictures, "video/mp4")
+    request = {**CUT, "format": "video/mp4", "optional": True}
+    assert list(audio.run(io.BytesIO(pictures), request, MINUTE)) == []
 
 
 WAV = wav(tone(3))

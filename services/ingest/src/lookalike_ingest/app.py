@@ -70,6 +70,7 @@ from lookalike_ingest.splitters.image import ImageSplitters
 from lookalike_ingest.splitters.molecule import MoleculeSplitters
 from lookalike_ingest.splitters.sequence import SequenceSplitters
 from lookalike_ingest.splitters.text import TextSplitters
+from lookalike_ingest.splitters.video import VideoSplitters
 from lookalike_ingest.spool import Spool
 from lookalike_ingest.steps.compare import CompareStep
 from lookalike_ingest.steps.decode import DecodeStep, SizeLimits
@@ -99,6 +100,7 @@ FEATURES = (
     "tar",
     "text",
     "tiles",
+    "video",
     "watch",
     "zip",
     "zstd",
@@ -356,15 +358,17 @@ def _decode_limits(settings: IngestSettings) -> DecodeLimits:
 
 def _splitters(settings: IngestSettings, decoder: Decoder) -> Mapping[Modality, MakeSplitter]:
     """Return who splits what; a modality that is missing here is skipped."""
+    sounds = AudioSplitters(decoder, settings.media.silence)
     images = ImageLimits(int(settings.media.max_file_bytes), settings.media.max_pixels)
     return {
-        Modality.AUDIO: AudioSplitters(decoder, settings.media.silence).make,
+        Modality.AUDIO: sounds.make,
         Modality.IMAGE: ImageSplitters(decoder, images, max_parts=settings.media.max_tiles).make,
         Modality.TEXT: TextSplitters(
             decoder, SemanticCutter(), MarkdownPlain(), max_pages=settings.media.max_pages
         ).make,
         Modality.MOLECULE: MoleculeSplitters(decoder).make,
         Modality.SEQUENCE: SequenceSplitters.make,
+        Modality.VIDEO: VideoSplitters(decoder, sounds, settings.media.frame_edge).make,
     }
 
 

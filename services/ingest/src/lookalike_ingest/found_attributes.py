@@ -7,9 +7,12 @@ and what the caller said about an item wins.
 |---|---|
 | `path`, `folder`, `file_name`, `extension` | of a file, relative to the job's source |
 | `media_type` | IANA media type |
-| `width`, `height` | pixels of a picture, upright |
+| `width`, `height` | pixels of a picture or a video, upright |
 | `camera_make`, `camera_model`, `taken_at` | from EXIF; a clock without a zone counts as UTC |
 | `latitude`, `longitude`, `altitude` | from EXIF, with the option `keep_location` only |
+| `duration`, `codec` | of a sound or video: seconds, and FFmpeg's name of the coding |
+| `sample_rate`, `channels` | of a sound |
+| `frame_rate` | of a video, on average |
 | `label`, `label_score` | of an object that a detector found |
 | `title`, `pages` | of a document |
 | `name`, `inchi_key`, and the properties of an SD record | of a molecule |
@@ -29,6 +32,10 @@ FOUND: Final = frozenset(
         "altitude",
         "camera_make",
         "camera_model",
+        "channels",
+        "codec",
+        "duration",
+        "frame_rate",
         "inchi_key",
         "label",
         "label_score",
@@ -36,6 +43,7 @@ FOUND: Final = frozenset(
         "longitude",
         "name",
         "pages",
+        "sample_rate",
         "taken_at",
         "title",
         "width",

@@ -98,6 +98,8 @@ class MediaSettings(Frozen):
     """Bytes of one sound or video, which is decoded piece by piece."""
     max_duration: PositiveDuration = timedelta(hours=4)
     """Of one sound or video, as its header declares it and as it turns out."""
+    frame_edge: int = Field(default=640, ge=64, le=4096)
+    """Pixels of the longer side of a video's frames: larger ones are scaled down."""
     silence: float = Field(default=-60.0, le=0.0)
     """Decibels below full scale: windows of sound that are nowhere louder are left out."""
 

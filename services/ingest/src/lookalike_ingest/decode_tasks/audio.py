@@ -1,7 +1,8 @@
 """Cuts the sound of a file into windows of one channel, and leaves out those without any sound.
 
 Arguments: `format` (a media type), `rate` (samples a second of the windows), `window`, `hop` and
-`shortest` (seconds), `quiet` (dB below full scale), `keep_quiet`. First come the facts about the
+`shortest` (seconds), `quiet` (dB below full scale), `keep_quiet`, `optional`
+(whether a file without sound, or with silence only, is fine). First come the facts about the
 sound (`duration`, `sample_rate`, `channels`, `codec`), then a window each: `start` and `end` in
 seconds, and its samples as little-endian int16. Digital silence is left out in any case, since no
 encoder can make anything of it.
@@ -44,11 +45,16 @@ def run(
     file: BinaryIO, arguments: Facts, limits: DecodeLimits
 ) -> Iterator[tuple[Facts, bytes] | None]:
     """Yield facts, then windows. Raises UnsupportedMediaError for a file without sound."""
-    cutter = _Cutter(arguments)
+    cutter, optional = _Cutter(arguments), bool(arguments["optional"])
     if arguments["format"] == "audio/wav":
         _check_wav(file)
     with opened(file, str(arguments["format"]), limits) as container:
         stream = _sound_of(container)
+        if stream is None and optional:
+            return
+        if stream is None:
+            raise UnsupportedMediaError("there is no sound in it")
+        _check(stream)
         yield _about(container, stream), b""
         clock = Clock(container, limits)
         end = 0.0
@@ -57,17 +63,19 @@ def run(
             yield from cutter.add(start, samples)
             yield None
         yield from cutter.finish()
-        check_end(container, end)
-    if not end:
+        check_end(container, stream, end)
+    if not end and not optional:
         raise InvalidContentError("there is no sound in it")
-    if not cutter.found:
+    if not cutter.found and not optional:
         raise InvalidContentError("the sound is silent")
 
 
-def _sound_of(container: InputContainer) -> AudioStream:
+def _sound_of(container: InputContainer) -> AudioStream | None:
     stream = container.streams.best("audio")
-    if not isinstance(stream, AudioStream):
-        raise UnsupportedMediaError("there is no sound in it")
+    return stream if isinstance(stream, AudioStream) else None
+
+
+def _check(stream: AudioStream) -> None:
     check_codec(stream)
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     if not _MIN_RATE <= rate <= _MAX_RATE:
@@ -76,7 +84,6 @@ def _sound_of(container: InputContainer) -> AudioStream:
         )
     if not 1 <= channels <= _MAX_CHANNELS:
         raise LimitExceededError(f"it has {channels} channels; 1 to {_MAX_CHANNELS} are allowed")
-    return stream
 
 
 def _check_wav(file: BinaryIO) -> None:

@@ -158,16 +158,29 @@ def frames(container: InputContainer, stream: Stream, clock: Clock) -> Iterator[
                 yield frame
 
 
-def check_end(container: InputContainer, seconds: float) -> None:
-    """Refuse a file that breaks off. `seconds` is where the last frame ends."""
-    declared = declared_seconds(container)
-    if container.format.name.split(",")[0] in _ESTIMATED:
-        return
+def check_end(container: InputContainer, stream: Stream, seconds: float) -> None:
+    """Refuse a stream that breaks off. `seconds` is where its last frame ends."""
+    declared = _declared_end(container, stream)
     if declared - seconds > max(_MISSING_SECONDS, declared * _MISSING_SHARE):
         raise InvalidContentError(
             f"it breaks off at {seconds:.3f} s of {declared:.3f} s",
             metadata={TIME: f"{seconds:.3f}"},
         )
+
+
+def _declared_end(container: InputContainer, stream: Stream) -> float:
+    """Return where a stream should end; 0 where nobody says."""
+    if container.format.name.split(",")[0] in _ESTIMATED:
+        return 0.0
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")  # Matroska's
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        alone = len(container.streams.audio) + len(container.streams.video) == 1
+        return declared_seconds(container) if alone else 0.0
 
 
 @contextmanager

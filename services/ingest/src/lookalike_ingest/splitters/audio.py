@@ -9,17 +9,14 @@ from itertools import count
 from lookalike_common.errors import LimitExceededError
 from lookalike_ingest.decoding import Decoder, Facts
 from lookalike_ingest.encoding import Content, RawSound
-from lookalike_ingest.entities import Collection
 from lookalike_ingest.media_types import Modality
 from lookalike_ingest.original import Original
-from lookalike_ingest.splitters.timed import declared, failures_placed, found, seconds, span
+from lookalike_ingest.splitters.timed import attributes_of, failures_placed, seconds, span
 from lookalike_ingest.steps.split import Kind, Part, SplitContext
 
 SAMPLE_RATE = 16_000
 """Of the windows: what encoders of sounds are made for, as far as any is known."""
 _WINDOW = timedelta(seconds=10)
-_ATTRIBUTES = ("duration", "sample_rate", "channels", "codec")
-"""Seconds, samples a second, and FFmpeg's name of the coding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class Windows:
         numbers = [f"{each.total_seconds():g}" for each in times]
         return ",".join([*numbers, f"{self.quiet:g}", f"{self.keep_quiet:d}"])
 
-    def arguments(self, media_type: str) -> Facts:
+    def arguments(self, media_type: str, *, optional: bool) -> Facts:
         """Return the arguments of the `audio` task."""
         return {
             "format": media_type,
@@ -51,6 +48,7 @@ class Windows:
             "shortest": self.shortest.total_seconds(),
             "quiet": self.quiet,
             "keep_quiet": self.keep_quiet,
+            "optional": optional,
         }
 
 
@@ -60,16 +58,14 @@ class AudioSplitter:
     name = "audio"
     heavy = True
 
-    def __init__(self, decoder: Decoder, windows: Windows, collection: Collection) -> None:
+    def __init__(self, decoder: Decoder, windows: Windows) -> None:
         self._decoder = decoder
         self._windows = windows
-        self._collection = collection
 
     @property
     def identity(self) -> str:
-        """The first version, how it cuts, and what it tells."""
-        told = ",".join(declared(self._collection, _ATTRIBUTES))
-        return f"{self.name}@1;{self._windows.identity};{told}"
+        """The first version, and how it cuts."""
+        return f"{self.name}@1;{self._windows.identity}"
 
     def split(self, original: Original) -> Iterator[Part]:
         """Yield the windows that are worth to be found.
@@ -77,15 +73,23 @@ class AudioSplitter:
         Raises InvalidContentError for a sound that is silent, UnsupportedMediaError and
         LimitExceededError, DecodeError at the time of damage.
         """
-        return windows_of(self._decoder, original, self._windows, self._collection)
+        return windows_of(self._decoder, original, self._windows)
 
 
 def windows_of(
-    decoder: Decoder, original: Original, windows: Windows, collection: Collection
+    decoder: Decoder,
+    original: Original,
+    windows: Windows,
+    *,
+    first: int = 0,
+    optional: bool = False,
 ) -> Iterator[Part]:
-    """Yield the windows of a sound, or of a video's sound track."""
-    arguments = windows.arguments(original.media_type.name)
-    numbers = count()
+    """Yield the windows of a sound, or of a video's sound track, numbered from `first`.
+
+    An `optional` sound may be missing, or silent.
+    """
+    arguments = windows.arguments(original.media_type.name, optional=optional)
+    numbers = count(first)
     about: Facts = {}
     with failures_placed(original), closing(decoder.run("audio", original, arguments)) as decoded:
         for each in decoded:
@@ -96,7 +100,7 @@ def windows_of(
                 next(numbers),
                 Content(Modality.AUDIO, each.data, raw=RawSound(SAMPLE_RATE)),
                 segment=span(seconds(each.facts["start"]), seconds(each.facts["end"])),
-                attributes=found(collection, about, _ATTRIBUTES),
+                attributes=attributes_of(about),
             )
 
 
@@ -109,7 +113,7 @@ class AudioSplitters:
 
     def make(self, context: SplitContext, _kind: Kind) -> AudioSplitter:
         """See `MakeSplitter`. Raises LimitExceededError for windows that no encoder takes."""
-        return AudioSplitter(self._decoder, self.windows(context), context.collection)
+        return AudioSplitter(self._decoder, self.windows(context))
 
     def windows(self, context: SplitContext) -> Windows:
         """Return how sound is cut for a collection."""

@@ -1,24 +1,16 @@
-"""What splitters of sounds and videos share: errors at a time, and what was found in a stream."""
+"""What splitters of sounds and videos share: times."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.decoding import TIME, Fact, Facts
-from lookalike_ingest.entities import AttributeType, Collection
-from lookalike_ingest.job import Attributes
+from lookalike_ingest.job import Attributes, Json
 from lookalike_ingest.original import Original
 from lookalike_ingest.segments import Segment, TimeSpan
 from lookalike_ingest.steps.decode import DecodeError
-
-_FITS: dict[AttributeType, tuple[type, ...]] = {
-    AttributeType.STRING: (str,),
-    AttributeType.INT: (int,),
-    AttributeType.DOUBLE: (int, float),
-    AttributeType.JSON: (str, int, float),
-}
 
 
 @contextmanager
@@ -44,15 +36,7 @@ def span(start: timedelta, end: timedelta) -> Segment:
     return Segment(TimeSpan(start, end))
 
 
-def declared(collection: Collection, names: Sequence[str]) -> Sequence[str]:
-    """Return those attributes that the collection declares, in their order."""
-    return [name for name in names if name in collection.attributes]
-
-
-def found(collection: Collection, facts: Facts, names: Sequence[str]) -> Attributes:
-    """Return what was found of those attributes, where it is of the type that is declared."""
-    return {
-        name: facts[name]
-        for name in declared(collection, names)
-        if isinstance(facts.get(name), _FITS.get(collection.attributes[name], ()))
-    }
+def attributes_of(facts: Facts) -> Attributes:
+    """Return what is known about a sound or a video; 0 is how a file says that it does not know."""
+    found: dict[str, Json] = {name: fact for name, fact in facts.items() if fact}
+    return found
