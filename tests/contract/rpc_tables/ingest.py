@@ -183,12 +183,6 @@ REFUSED: Final = [
         given(table=job_pb2.TableSource(uri="file:///x.csv")),
         later("job.table"),
     ),
-    _files(
-        "a pace",
-        "photos/",
-        later("job.options.max_items_per_second"),
-        options=job_pb2.Options(max_items_per_second=1),
-    ),
     Row(
         CREATE,
         "what vanished of given items",

@@ -332,10 +332,6 @@ async def test_an_unknown_job_is_not_found(suite: Suite, call: str) -> None:
     [
         (job_pb2.Job(table=job_pb2.TableSource(uri="file:///x.csv")), "job.table"),
         (
-            job_pb2.Job(options=job_pb2.Options(max_items_per_second=1)),
-            "job.options.max_items_per_second",
-        ),
-        (
             job_pb2.Job(
                 splitter=job_pb2.Splitter(molecule=job_pb2.MoleculeSplitter(canonical_items=True))
             ),

@@ -210,3 +210,14 @@ async def test_states_in_which_a_call_makes_no_sense(suite: Suite, call: str) ->
     done = await suite.run_files()
     with caught(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_JOB_STATE"):
         await getattr(suite.jobs, call)(getattr(pb, f"{call}Request")(name=done.name))
+
+
+async def test_a_job_with_a_pace_comes_to_its_end(suite: Suite) -> None:
+    fill(suite.root, 30)
+    job = await suite.create_files(options=job_pb2.Options(max_items_per_second=20))
+    await assert_eventually(lambda: suite.peers.encoded > 0)
+    await suite.pause(job)
+    await suite.resume(job)
+    done = await suite.finish(job)
+    assert (done.state, done.counts.created) == (SUCCEEDED, 30)
+    assert done.options.max_items_per_second == 20

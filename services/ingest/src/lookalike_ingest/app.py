@@ -93,6 +93,7 @@ FEATURES = (
     "files",
     "gzip",
     "items",
+    "pace",
     "pause",
     "pdf",
     "retry",
@@ -160,7 +161,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             assets=assets,
             entities=entities,
             encoder=encoder,
-            limits=JobsLimits(max_unfinished=settings.jobs.max_unfinished),
+            limits=_jobs_limits(settings),
         )
         cascade = Cascade(SqlDeletionStore(database), entities)
         server = _server(settings, jobs, meter, assets, registry, cascade=cascade)
@@ -178,7 +179,9 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         await jobs.resume_all()
         if settings.role is not Role.API:
             _run_beside(stack, housekeeping.run())
-            _run_beside(stack, Upkeep(store, engine, _UPKEEP_INTERVAL).run())
+            _run_beside(
+                stack, Upkeep(store, engine, settings.jobs.shard_items, _UPKEEP_INTERVAL).run()
+            )
         _run_beside(stack, _watch_database(database, server, settings.role))
         yield server
 
@@ -416,6 +419,7 @@ def _server(
             "max_archive_ratio": settings.archives.max_ratio,
             "max_cache_bytes": int(settings.archives.cache_bytes),
             "max_unfinished_jobs": settings.jobs.max_unfinished,
+            "max_unfinished_jobs_of_tenant": settings.jobs.max_unfinished_of_tenant,
         },
         registry=registry,
     )
@@ -443,6 +447,11 @@ async def _watch_database(database: SqlDatabase, server: GrpcServer, role: Role)
 
 def _backoff(settings: IngestSettings) -> Backoff:
     return Backoff(settings.jobs.retry_delay, settings.jobs.max_retry_delay)
+
+
+def _jobs_limits(settings: IngestSettings) -> JobsLimits:
+    jobs = settings.jobs
+    return JobsLimits(jobs.max_unfinished, jobs.max_unfinished_of_tenant)
 
 
 def _batch_limits(settings: IngestSettings) -> BatchLimits:

@@ -24,6 +24,8 @@ class Task:
     """Last item."""
     round: int = 0
     """The round of the job that it belongs to."""
+    turn: int = 1
+    """Of the tasks of its kind that wait, those with the lowest turn go first; at least 1."""
 
     @property
     def key(self) -> str:
@@ -56,7 +58,7 @@ class JobEngine(Protocol):
         """Begin to work, first on what a stop or a crash left unfinished."""
 
     async def submit(self, task: Task) -> None:
-        """Accept a task for good. Lower `first` goes first, over all jobs."""
+        """Accept a task for good. The lowest turn goes first, over all jobs."""
 
     async def cancel(self, job: str) -> None:
         """Drop a job's tasks that have not begun; those that run find the job final."""

@@ -51,6 +51,7 @@ class Expansion:
 
     async def handle(self, task: Task, steps: Steps) -> None:
         """Find the items, then submit the shards."""
+        await self._scope.begin(task)
         find = partial(self._scope.guard, task, partial(self._find_items, task))
         shard_items = await steps.run("find", find)
         submit = partial(self._submit_shards, task, shard_items)
@@ -121,12 +122,21 @@ class Expansion:
         return max(1, min(max(even, self._batch_items), self._shard_items))
 
     async def _submit_shards(self, task: Task, shard_items: int, job: Job) -> int:
-        """Submit the shards from the first item on that is left; finish where none is."""
+        """Submit the shards from the first item on that is left; finish where none is.
+
+        A job with a pace has its shards submitted one by one, when their time comes.
+        """
         pending = await self._store.first_pending(job.id) if shard_items else None
         if pending is None:
             await self._finish.run(job)
             return 0
-        for first in range(pending - pending % shard_items, job.found, shard_items):
+        if job.spec.options.max_items_per_second:
+            await self._store.begin_pace(job.id, pending)
+            return job.found
+        turns = await self._store.choose_turns(job.id, SHARD)
+        start = pending - pending % shard_items
+        for number, first in enumerate(range(start, job.found, shard_items)):
             last = min(first + shard_items, job.found) - 1
-            await self._engine.submit(Task(SHARD, job.id, first, last, task.round))
+            turn = turns.of(number)
+            await self._engine.submit(Task(SHARD, job.id, first, last, task.round, turn))
         return job.found

@@ -1,6 +1,7 @@
 """What surrounds work on a job: it stops when the job ends, and ends a job it cannot serve."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
@@ -40,6 +41,11 @@ class JobScope:
         self._spool = spool
         self._meter = meter
         self._backoff = backoff
+
+    async def begin(self, task: Task) -> None:
+        """Note that a task began; without the store to note it in, turns get less fair."""
+        with contextlib.suppress(*TRANSIENT):
+            await self._store.begin_turn(task.kind, task.turn)
 
     async def guard(self, task: Task, work: Callable[[Job], Awaitable[int]]) -> int:
         """Run `work` unless its job is final, paused, or in another round.

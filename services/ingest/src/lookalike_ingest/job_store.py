@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.fairness import Turns
 from lookalike_ingest.job import (
     Item,
     ItemFailure,
@@ -53,10 +54,21 @@ class SupersededError(Exception):
     """Another worker has begun the same task anew: whoever meets this leaves it alone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Items of a job that one task is to work through."""
+
+    first: int
+    last: int
+    round: int
+
+
 class JobStore(Protocol):
     """Jobs, their items, outcomes and failures."""
 
-    async def create(self, new: NewJob, *, max_unfinished: int) -> Job:
+    async def create(
+        self, new: NewJob, *, max_unfinished: int, max_of_tenant: int | None = None
+    ) -> Job:
         """Keep a job, or return the one that the same request made before.
 
         Raises AlreadyExistsError (same id, other digest) or OverloadedError.
@@ -144,6 +156,27 @@ class JobStore(Protocol):
 
     async def set_running(self, job_id: str) -> Job:
         """Say that the job works again; no effect on a final one."""
+
+    async def choose_turns(self, job_id: str, kind: str) -> Turns:
+        """Give turns to a job's tasks of a kind; see `fairness`."""
+
+    async def begin_turn(self, kind: str, turn: int) -> None:
+        """Note that a task of a kind began, which had this turn."""
+
+    async def begin_pace(self, job_id: str, first: int) -> None:
+        """Let a job's items be released one stretch after the other, from an ordinal on."""
+
+    async def list_paced(self) -> Sequence[Job]:
+        """Return the jobs, of all tenants, of which more items are to be released."""
+
+    async def begin_release(self, job_id: str, max_items: int) -> Stretch | None:
+        """Choose the next items of a job, the same until `end_release`; None when it is not time.
+
+        Nor is it while most of those released before have no outcome.
+        """
+
+    async def end_release(self, job_id: str, stretch: Stretch) -> None:
+        """Note that a stretch has its task; the next one's time comes by the job's pace."""
 
     async def pause(self, job_id: str) -> Job:
         """Stop a job until it is resumed. Raises WrongJobStateError for a final one."""

@@ -88,6 +88,7 @@ class JobsLimits:
     """How much is accepted, and how long things may take."""
 
     max_unfinished: int = 1000
+    max_unfinished_of_tenant: int = 1000
     check_deadline: timedelta = timedelta(seconds=0.25)
     """For a look at the collection; without an answer the job is accepted, and looks again."""
     watch_interval: timedelta = timedelta(seconds=0.1)
@@ -141,7 +142,7 @@ class Jobs:
             if pieces:
                 await self._spool.write(job_id, pieces)
         new = NewJob(job_id, tenant, request.request_id, spec_digest(spec), spec)
-        job = await self._store.create(new, max_unfinished=self._limits.max_unfinished)
+        job = await self._create(new)
         await self._submit(job)
         return job
 
@@ -210,7 +211,7 @@ class Jobs:
         options = replace(job.spec.options, sync=False, watch_interval=None)
         spec = replace(job.spec, options=options)
         new = NewJob(retry_id, tenant, "", spec_digest(spec), spec, retry_of=job_id)
-        retry = await self._store.create(new, max_unfinished=self._limits.max_unfinished)
+        retry = await self._create(new)
         await self._submit(retry)
         return retry
 
@@ -272,10 +273,18 @@ class Jobs:
         """Wait for what is done aside."""
         await asyncio.gather(*self._aside, return_exceptions=True)
 
+    async def _create(self, new: NewJob) -> Job:
+        return await self._store.create(
+            new,
+            max_unfinished=self._limits.max_unfinished,
+            max_of_tenant=self._limits.max_unfinished_of_tenant,
+        )
+
     async def _submit(self, job: Job) -> None:
         """Let the engine begin the job's round."""
         if job.works_in(job.round):
-            await self._engine.submit(Task(EXPAND, job.id, round=job.round))
+            turns = await self._store.choose_turns(job.id, EXPAND)
+            await self._engine.submit(Task(EXPAND, job.id, round=job.round, turn=turns.first))
 
     async def _drop(self, job: Job) -> None:
         """Let go of a cancelled job's tasks and bytes; what is missed here does nothing later."""

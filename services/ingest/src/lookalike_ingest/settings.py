@@ -68,6 +68,8 @@ class JobSettings(Frozen):
     """An item on which the service stopped so often is given up."""
     max_unfinished: int = Field(default=1000, ge=1)
     """Jobs waiting or running; more are refused."""
+    max_unfinished_of_tenant: int = Field(default=1000, ge=1)
+    """Of one tenant; more are refused."""
     retry_delay: PositiveDuration = timedelta(seconds=0.1)
     """Wait after the first failure of another service; doubled after each further one."""
     max_retry_delay: PositiveDuration = timedelta(seconds=5)

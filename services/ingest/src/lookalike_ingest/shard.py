@@ -58,6 +58,7 @@ class ShardWorker:
 
     async def handle(self, task: Task, steps: Steps) -> None:
         """Run batches until no item of the stretch is left."""
+        await self._scope.begin(task)
         batch = partial(self._scope.guard, task, partial(self._run_batch, task))
         while await steps.run("batch", batch):
             pass

@@ -1,4 +1,7 @@
-"""What a replica sees to every moment, beside its tasks: looks at watched sources that are due."""
+"""What a replica sees to every moment, beside its tasks.
+
+Looks at watched sources that are due, and the next items of jobs that have a pace.
+"""
 
 import asyncio
 import logging
@@ -7,7 +10,9 @@ from datetime import timedelta
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.engine import JobEngine, Task
 from lookalike_ingest.expansion import EXPAND
+from lookalike_ingest.job import Job
 from lookalike_ingest.job_store import JobStore
+from lookalike_ingest.shard import SHARD
 
 _LOG = logging.getLogger(__name__)
 
@@ -15,9 +20,12 @@ _LOG = logging.getLogger(__name__)
 class Upkeep:
     """Runs beside the tasks; any number of replicas may."""
 
-    def __init__(self, store: JobStore, engine: JobEngine, interval: timedelta) -> None:
+    def __init__(
+        self, store: JobStore, engine: JobEngine, shard_items: int, interval: timedelta
+    ) -> None:
         self._store = store
         self._engine = engine
+        self._shard_items = shard_items
         self._interval = interval
 
     async def run(self) -> None:
@@ -31,7 +39,21 @@ class Upkeep:
 
     async def round(self) -> None:
         """Do once what is due."""
-        for each in await self._store.list_looks():
-            job = await self._store.begin_look(each.id)
-            if not job.listed and job.works_in(job.round):
-                await self._engine.submit(Task(EXPAND, job.id, round=job.round))
+        for job in await self._store.list_looks():
+            await self._look(job)
+        for job in await self._store.list_paced():
+            await self._release(job)
+
+    async def _look(self, job: Job) -> None:
+        job = await self._store.begin_look(job.id)
+        if not job.listed and job.works_in(job.round):
+            turns = await self._store.choose_turns(job.id, EXPAND)
+            await self._engine.submit(Task(EXPAND, job.id, round=job.round, turn=turns.first))
+
+    async def _release(self, job: Job) -> None:
+        """Submit what is due by the job's pace."""
+        while stretch := await self._store.begin_release(job.id, self._shard_items):
+            turns = await self._store.choose_turns(job.id, SHARD)
+            task = Task(SHARD, job.id, stretch.first, stretch.last, stretch.round, turns.first)
+            await self._engine.submit(task)
+            await self._store.end_release(job.id, stretch)

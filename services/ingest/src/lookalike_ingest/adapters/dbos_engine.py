@@ -152,15 +152,19 @@ class DbosEngine:
         loop.set_default_executor(ThreadPoolExecutor())
 
     async def _enqueue(self, task: Task) -> None:
-        priority = min(task.first + 1, _MAX_PRIORITY)
+        priority = min(task.turn, _MAX_PRIORITY)
         with SetWorkflowID(task.key), SetEnqueueOptions(priority=priority):
             await DBOS.enqueue_workflow_async(
-                task.kind, self._run_task, task.kind, task.job, task.first, task.last, task.round
+                task.kind,
+                self._run_task,
+                task.kind,
+                task.job,
+                [task.first, task.last, task.round, task.turn],
             )
 
-    def _workflow(self) -> Callable[[str, str, int, int, int], Coroutine[Any, Any, None]]:
-        async def run_task(kind: str, job: str, first: int, last: int, round_: int) -> None:
-            task = Task(kind, job, first, last, round_)
+    def _workflow(self) -> Callable[[str, str, list[int]], Coroutine[Any, Any, None]]:
+        async def run_task(kind: str, job: str, numbers: list[int]) -> None:
+            task = Task(kind, job, *numbers)
             current = asyncio.current_task()
             if current is not None:
                 self._running[current] = task.key

@@ -48,7 +48,9 @@ WATCHING = "watching"
 _RETRY_AFTER = timedelta(seconds=5)
 
 
-def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> Job:
+def create_job(
+    connection: sa.Connection, new: NewJob, max_unfinished: int, max_of_tenant: int | None
+) -> Job:
     """Keep a job, or return the one that the same request made before."""
     last = lock_generation(connection)
     known = connection.execute(sa.select(JOBS).where(JOBS.c.id == new.id)).one_or_none()
@@ -62,6 +64,8 @@ def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> J
             )
         return job_from_row(known)
     _refuse_when_full(connection, max_unfinished)
+    if max_of_tenant is not None:
+        _refuse_when_full(connection, max_of_tenant, new.tenant)
     now = now_micros()
     connection.execute(
         sa.insert(JOBS).values(
@@ -76,6 +80,7 @@ def create_job(connection: sa.Connection, new: NewJob, max_unfinished: int) -> J
             created_at=now,
             retry_of=new.retry_of,
             source=source_digest(new.spec),
+            paced=new.spec.options.max_items_per_second > 0,
             watches=new.spec.options.watch_interval is not None,
         )
     )
@@ -341,8 +346,12 @@ def next_generation(connection: sa.Connection, last: int, now: int) -> int:
     return generation
 
 
-def _refuse_when_full(connection: sa.Connection, max_unfinished: int) -> None:
+def _refuse_when_full(
+    connection: sa.Connection, max_unfinished: int, tenant: str | None = None
+) -> None:
     query = sa.select(sa.func.count()).where(JOBS.c.state.in_(UNFINISHED_STATES))
+    if tenant is not None:
+        query = query.where(JOBS.c.tenant == tenant)
     if connection.execute(query).scalar_one() >= max_unfinished:
         raise OverloadedError(
             f"{max_unfinished} jobs are waiting or running; that is the limit",

@@ -10,10 +10,12 @@ from lookalike_ingest.adapters import sql_changes as changes
 from lookalike_ingest.adapters import sql_expansion as finding
 from lookalike_ingest.adapters import sql_queries as queries
 from lookalike_ingest.adapters import sql_sync as sync
+from lookalike_ingest.adapters import sql_turns as turns
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_rows import failure_from_row, job_from_row, to_micros
 from lookalike_ingest.adapters.sql_tables import FAILURES, JOBS
 from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.fairness import Turns
 from lookalike_ingest.job import (
     Item,
     ItemFailure,
@@ -26,7 +28,7 @@ from lookalike_ingest.job import (
     VanishedItem,
 )
 from lookalike_ingest.job_feed import JobFeed
-from lookalike_ingest.job_store import JobFilter, NewJob
+from lookalike_ingest.job_store import JobFilter, NewJob, Stretch
 from lookalike_ingest.problem import Problem
 
 
@@ -37,10 +39,12 @@ class SqlJobStore:
         self._database = database
         self._feed = feed
 
-    async def create(self, new: NewJob, *, max_unfinished: int) -> Job:
+    async def create(
+        self, new: NewJob, *, max_unfinished: int, max_of_tenant: int | None = None
+    ) -> Job:
         """Keep a job, or return the one that the same request made before."""
         return await self._database.write(
-            lambda connection: changes.create_job(connection, new, max_unfinished)
+            lambda connection: changes.create_job(connection, new, max_unfinished, max_of_tenant)
         )
 
     async def find(self, tenant: str, job_id: str) -> Job | None:
@@ -168,6 +172,36 @@ class SqlJobStore:
     async def forget_vanished(self, job_id: str) -> None:
         """Let what vanished between two looks of a job be new if it returns."""
         await self._database.write(lambda connection: sync.forget_vanished(connection, job_id))
+
+    async def choose_turns(self, job_id: str, kind: str) -> Turns:
+        """Give turns to a job's tasks of a kind."""
+        return await self._database.read(
+            lambda connection: turns.choose_turns(connection, job_id, kind)
+        )
+
+    async def begin_turn(self, kind: str, turn: int) -> None:
+        """Note that a task of a kind began."""
+        await self._database.write(lambda connection: turns.begin_turn(connection, kind, turn))
+
+    async def begin_pace(self, job_id: str, first: int) -> None:
+        """Let a job's items be released one stretch after the other, from an ordinal on."""
+        await self._database.write(lambda connection: turns.begin_pace(connection, job_id, first))
+
+    async def list_paced(self) -> Sequence[Job]:
+        """Return the jobs of which more items are to be released, now or later."""
+        return await self._database.read(turns.list_paced)
+
+    async def begin_release(self, job_id: str, max_items: int) -> Stretch | None:
+        """Choose the next stretch of a job; None for not yet."""
+        return await self._database.write(
+            lambda connection: turns.begin_release(connection, job_id, max_items)
+        )
+
+    async def end_release(self, job_id: str, stretch: Stretch) -> None:
+        """Note that a stretch was submitted."""
+        await self._database.write(
+            lambda connection: turns.end_release(connection, job_id, stretch)
+        )
 
     async def pause(self, job_id: str) -> Job:
         """Stop a job until it is resumed."""

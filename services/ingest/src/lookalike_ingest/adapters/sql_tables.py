@@ -4,6 +4,10 @@ Times are microseconds since 1970. Counts stand in the job's row and move in the
 gives an item its outcome; `items.fold` is unique for a job, so that one key is one item;
 `items.listed` is false where listing its source failed.
 
+Of a job with a pace, `jobs.released` is the first item that no task was submitted for, from
+`release_at` on the next ones may be; while their task is being submitted, the last of them is
+`releasing`.
+
 Of a job that watches its source, `jobs.look` counts the looks; `items.seen` is the last one that
 found the item, and an item that changed gives up its fold to the new one. `jobs.counted` is the
 first item whose outcome, if it had one when it was found, is not counted yet.
@@ -56,6 +60,10 @@ JOBS = sa.Table(
     sa.Column("counted", sa.BigInteger, nullable=False, default=0),
     sa.Column("unlisted", sa.BigInteger, nullable=False, default=0),
     sa.Column("last_written", sa.BigInteger),
+    sa.Column("paced", sa.Boolean, nullable=False),
+    sa.Column("released", sa.BigInteger),
+    sa.Column("releasing", sa.BigInteger),
+    sa.Column("release_at", sa.BigInteger),
     sa.Column("look", sa.BigInteger, nullable=False, default=0),
     sa.Column("look_at", sa.BigInteger),
     sa.Column("synced", sa.Boolean, nullable=False, default=False),
@@ -65,6 +73,13 @@ JOBS = sa.Table(
     sa.Column("ended_at", sa.BigInteger),
     sa.Index("jobs_by_tenant", "tenant", "generation"),
     sa.Index("jobs_by_source", "source", "generation"),
+)
+
+TURNS = sa.Table(
+    "turns",
+    METADATA,
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("last", sa.BigInteger, nullable=False),
 )
 
 DELETIONS = sa.Table(

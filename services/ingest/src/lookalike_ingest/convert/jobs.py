@@ -98,6 +98,7 @@ def _to_options(options: JobOptions) -> job_pb2.Options:
         dry_run=options.dry_run,
         discard_assets=options.discard_assets,
         sync=options.sync,
+        max_items_per_second=options.max_items_per_second,
         keep_location=options.keep_location,
     )
     if options.watch_interval is not None:

@@ -61,9 +61,6 @@ def _refuse_unimplemented(job: job_pb2.Job) -> None:
         raise UnimplementedError("tables are not read yet", field="job.table")
     if job.WhichOneof("source") == "from_collection":
         raise UnimplementedError("collections are not read yet", field="job.from_collection")
-    for option in ("max_items_per_second",):
-        if option in {each.name for each, _ in job.options.ListFields()}:
-            raise UnimplementedError("this is not done yet", field=f"job.options.{option}")
     for kind, options in job.splitter.ListFields():
         for option, _ in options.ListFields():
             if f"{kind.name}.{option.name}" not in _SERVED_OPTIONS:
@@ -86,6 +83,7 @@ def _from_options(job: job_pb2.Job) -> JobOptions:
         dry_run=options.dry_run,
         discard_assets=options.discard_assets,
         sync=options.sync,
+        max_items_per_second=options.max_items_per_second,
         keep_location=options.keep_location,
         watch_interval=options.watch_interval.ToTimedelta() if watches else None,
     )
