@@ -53,6 +53,12 @@ def test_files(ended: list[Ended]) -> None:
     assert told(ended, "ItemsSource").splitlines()[-1] == "2 of 2"
 
 
+def test_texts(ended: list[Ended]) -> None:
+    (counts,) = ends(ended, "a sleeping pet")
+    assert counts == "2 created"
+    assert re.search(r" 1 │.*home/cats.md.*A cat sleeps", told(ended, "a sleeping pet"))
+
+
 def test_what_failed_is_told_and_retried(ended: list[Ended], running_suite: Suite) -> None:
     assert ends(ended, "jobs retry") == ["3 unchanged, 1 failed", "1 created"]
     assert re.search(r"failed,broken.png,file://", told(ended, "jobs retry"))
