@@ -101,6 +101,7 @@ def video(
     rate: int = 10,
     times: Sequence[float] = (),
     soundtrack: Samples | None = None,
+    aspect: Fraction = Fraction(1),
 ) -> bytes:
     """Return a video file; frame n is shown at `times[n]` seconds, else at n / `rate`."""
     file = io.BytesIO()
@@ -109,6 +110,7 @@ def video(
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
         stream.codec_context.time_base = Fraction(1, 1000 if times else rate)
         stream.options = {"crf": "20"} if codec == "libx264" else {}
         packets = [] if soundtrack is None else _sound_packets(output, soundtrack, "aac")

@@ -8,12 +8,13 @@ import grpc
 import numpy as np
 import pytest
 
+from lookalike.encoder.v1 import encoder_service_pb2
 from lookalike.ingest.v1 import job_pb2
 from lookalike.search.v1 import collection_pb2, entity_pb2
-from lookalike.type.v1 import content_pb2
+from lookalike.type.v1 import content_pb2, segment_pb2
 from lookalike_common.status import error_from_status
 from tests.integration.ingest.conftest import Suite
-from tests.support.ingest_peers import Peers
+from tests.support.ingest_peers import DETECTOR, Peers
 from tests.support.media import black, moving, picture, silence, sound, tone, video, wav
 from tests.support.pictures import png
 
@@ -176,3 +177,26 @@ async def test_videos_can_be_split_more_finely_and_without_sound(suite: Suite) -
     assert len(found) >= 4
     assert all(start == end for start, end in found)
     assert found == sorted(found)
+
+
+async def test_objects_and_tiles_of_the_frames_of_a_video(suite: Suite) -> None:
+    suite.peers.modalities = (content_pb2.MODALITY_IMAGE,)
+    suite.peers.attributes = {"label": Field.TYPE_STRING}
+    box = segment_pb2.BoundingBox(x=10, y=20, width=30, height=40)
+    suite.peers.objects = [encoder_service_pb2.Detection(label="cat", score=0.5, box=box)]
+    (suite.root / "film.mp4").write_bytes(
+        video([picture(seed, 1280, 960) for seed in (1, 2) for _ in range(10)])
+    )
+    image = job_pb2.ImageSplitter(detector=DETECTOR, tile_pixels=1000, parts_only=True)
+    done = await suite.run_files(
+        splitter=job_pb2.Splitter(video=job_pb2.VideoSplitter(frames=image))
+    )
+    assert done.counts.created == 1
+    found = parts(suite, "film.mp4")
+    assert [
+        (each.segment.box.x, each.segment.box.y, each.segment.box.width, each.segment.box.height)
+        for each in found
+    ] == [(20, 40, 60, 80), (0, 0, 1000, 960), (280, 0, 1000, 960)] * 2
+    assert [each.attributes["label"] for each in found if "label" in each.attributes] == ["cat"] * 2
+    moments = [each.segment.box.frame_time.ToTimedelta().total_seconds() for each in found]
+    assert moments[0] == moments[2] < 1 <= moments[3] == moments[5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from datetime import timedelta
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, cast
 
@@ -158,6 +159,12 @@ def test_large_frames_are_scaled_and_turned_ones_set_upright() -> None:
         assert key.pixels.shape == expected.shape
         assert (about["width"], about["height"]) == ((120, 160) if turns % 2 else (160, 120))
         assert difference(key.pixels, expected) < 15
+
+
+def test_pixels_that_are_not_square_are_made_so() -> None:
+    about, (key,) = find(video([picture(1)] * 5, aspect=Fraction(2, 1)))
+    assert (about["width"], about["height"]) == (320, 120)
+    assert key.pixels.shape == (120, 320, 3)
 
 
 CUT = video(FRAMES, "matroska")

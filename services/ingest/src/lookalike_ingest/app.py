@@ -371,7 +371,12 @@ def _splitters(settings: IngestSettings, decoder: Decoder) -> Mapping[Modality, 
         ).make,
         Modality.MOLECULE: MoleculeSplitters(decoder).make,
         Modality.SEQUENCE: SequenceSplitters.make,
-        Modality.VIDEO: VideoSplitters(decoder, sounds, settings.media.frame_edge).make,
+        Modality.VIDEO: VideoSplitters(
+            decoder,
+            sounds,
+            edge=settings.media.frame_edge,
+            max_tiles=settings.media.max_tiles,
+        ).make,
     }
 
 

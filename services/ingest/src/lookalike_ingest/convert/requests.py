@@ -19,7 +19,7 @@ _SERVED_OPTIONS = frozenset(
         "molecule.strip_salts",
         *("sequence.both_strands", "sequence.step", "sequence.window"),
         *("text.max_tokens", "text.overlap_tokens"),
-        *("video.max_interval", "video.skip_audio"),
+        *("video.frames", "video.max_interval", "video.skip_audio"),
     }
 )
 """Of splitters."""

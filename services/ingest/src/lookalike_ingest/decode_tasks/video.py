@@ -93,11 +93,13 @@ def _pictures_of(container: InputContainer) -> VideoStream | None:
 
 def _about(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Facts:
     rate = stream.average_rate
-    upright = round(frame.rotation / 90) % 2 == 0
+    width, height = _shown(frame, _aspect(stream))
+    if round(frame.rotation / 90) % 2:
+        width, height = height, width
     return {
         "duration": round(declared_seconds(container), 3),
-        "width": frame.width if upright else frame.height,
-        "height": frame.height if upright else frame.width,
+        "width": round(width),
+        "height": round(height),
         "frame_rate": round(float(rate), 3) if rate else 0.0,
         "codec": check_codec(stream),
     }
@@ -118,7 +120,7 @@ class _Chooser:
         """Key frames so far."""
         self._edge = edge
         self._interval = interval or float("inf")
-        self._aspect = float(stream.sample_aspect_ratio or 1)
+        self._aspect = _aspect(stream)
         self._detector = ContentDetector(min_scene_len=0)
         self._frames = 0
         self._shot, self._began = 0, 0.0
@@ -177,7 +179,7 @@ def _scaled(
     frame: VideoFrame, reformatter: VideoReformatter, edge: int, layout: str, aspect: float
 ) -> Pixels:
     """Return a frame upright, its pixels square, at most `edge` long: uint8 [rows, columns, 3]."""
-    width, height = frame.width * max(aspect, 1.0), frame.height / min(aspect, 1.0)
+    width, height = _shown(frame, aspect)
     scale = min(1.0, edge / max(width, height))
     small = reformatter.reformat(
         frame,
@@ -188,6 +190,16 @@ def _scaled(
     )
     turned = np.rot90(small.to_ndarray(), round(frame.rotation / 90))
     return np.ascontiguousarray(turned, np.uint8)
+
+
+def _aspect(stream: VideoStream) -> float:
+    """Return how much wider than high a pixel is."""
+    return float(stream.sample_aspect_ratio or 1)
+
+
+def _shown(frame: VideoFrame, aspect: float) -> tuple[float, float]:
+    """Return width and height with square pixels, not yet turned."""
+    return frame.width * max(aspect, 1.0), frame.height / min(aspect, 1.0)
 
 
 def _sharpness(look: Pixels) -> float:

@@ -1,14 +1,16 @@
-"""Videos: the key frames of their shots, then their sound as windows."""
+"""Videos: the key frames of their shots with what is in them, then their sound as windows."""
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
-from lookalike_ingest.decoding import Decoder, Facts
+from lookalike_ingest.decoding import Decoded, Decoder, Facts
 from lookalike_ingest.encoding import Content, RawPicture
 from lookalike_ingest.media_types import Modality
 from lookalike_ingest.original import Original
 from lookalike_ingest.splitters.audio import AudioSplitters, Windows, windows_of
-from lookalike_ingest.splitters.timed import attributes_of, failures_placed, seconds, span
+from lookalike_ingest.splitters.frames import Frame, FrameSplitter
+from lookalike_ingest.splitters.timed import attributes_of, failures_placed, seconds
 from lookalike_ingest.steps.split import Kind, Part, SplitContext
 
 
@@ -19,7 +21,13 @@ class VideoSplitter:
     heavy = True
 
     def __init__(
-        self, decoder: Decoder, context: SplitContext, windows: Windows | None, edge: int
+        self,
+        decoder: Decoder,
+        context: SplitContext,
+        frames: FrameSplitter,
+        windows: Windows | None,
+        *,
+        edge: int,
     ) -> None:
         self._decoder = decoder
         self._pictures = Modality.IMAGE in context.taken
@@ -27,11 +35,13 @@ class VideoSplitter:
         interval = context.options.video.max_interval
         self._interval = interval.total_seconds() if interval else 0.0
         self._edge = edge
+        self._frame_splitter = frames
 
     @property
     def identity(self) -> str:
         """The first version, what is taken, and how it is cut."""
-        frames = f"{self._interval:g},{self._edge}" if self._pictures else ""
+        parts = self._frame_splitter.identity
+        frames = f"{self._interval:g},{self._edge},{parts}" if self._pictures else ""
         windows = self._windows.identity if self._windows else ""
         return f"{self.name}@1;{frames};{windows}"
 
@@ -44,9 +54,9 @@ class VideoSplitter:
         """
         count = 0
         if self._pictures:
-            for part in self._frames(original):
+            for part in self._parts(original):
+                yield replace(part, index=count)
                 count += 1
-                yield part
         if self._windows:
             yield from windows_of(
                 self._decoder,
@@ -56,7 +66,7 @@ class VideoSplitter:
                 optional=self._pictures,
             )
 
-    def _frames(self, original: Original) -> Iterator[Part]:
+    def _parts(self, original: Original) -> Iterator[Part]:
         arguments: Facts = {
             "format": original.media_type.name,
             "edge": self._edge,
@@ -65,33 +75,40 @@ class VideoSplitter:
         }
         decoded = self._decoder.run("video", original, arguments)
         about: Facts = {}
-        index = 0
         with failures_placed(original), closing(decoded):
             for each in decoded:
                 if not each.data:
                     about = each.facts
                     continue
-                moment = seconds(each.facts["time"])
-                size = RawPicture(int(str(each.facts["width"])), int(str(each.facts["height"])))
-                yield Part(
-                    index,
-                    Content(Modality.IMAGE, each.data, raw=size),
-                    segment=span(moment, moment),
-                    attributes=attributes_of(about),
-                )
-                index += 1
+                attributes = attributes_of(about)
+                for part in self._frame_splitter.split(_frame(each, about)):
+                    yield replace(part, attributes={**attributes, **part.attributes})
 
 
 class VideoSplitters:
     """Makes the splitters of videos."""
 
-    def __init__(self, decoder: Decoder, sounds: AudioSplitters, edge: int) -> None:
+    def __init__(
+        self, decoder: Decoder, sounds: AudioSplitters, *, edge: int, max_tiles: int
+    ) -> None:
         self._decoder = decoder
         self._sounds = sounds
         self._edge = edge
+        self._max_tiles = max_tiles
 
     def make(self, context: SplitContext, _kind: Kind) -> VideoSplitter:
         """See `MakeSplitter`. Raises LimitExceededError for windows that no encoder takes."""
         listens = Modality.AUDIO in context.taken and not context.options.video.skip_audio
         windows = self._sounds.windows(context) if listens else None
-        return VideoSplitter(self._decoder, context, windows, self._edge)
+        frames = FrameSplitter(context.options.video.frames, context.finder, self._max_tiles)
+        return VideoSplitter(self._decoder, context, frames, windows, edge=self._edge)
+
+
+def _frame(decoded: Decoded, about: Facts) -> Frame:
+    width, height = int(str(decoded.facts["width"])), int(str(decoded.facts["height"]))
+    return Frame(
+        seconds(decoded.facts["time"]),
+        Content(Modality.IMAGE, decoded.data, raw=RawPicture(width, height)),
+        max(width, int(str(about["width"]))),
+        max(height, int(str(about["height"]))),
+    )
