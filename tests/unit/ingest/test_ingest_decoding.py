@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -198,3 +200,31 @@ async def test_closing_ends_everything_and_blames_no_item(make_pool: MakePool) -
     assert not exists(started[0])
     with pytest.raises(CallCancelledError):
         run(pool, "echo")
+
+
+_SERVICE = """
+import io
+from lookalike_ingest.adapters.decode_pool import DecodePool, ProcessLimits
+from lookalike_ingest.decoding import DecodeLimits
+
+class Given:
+    def open(self):
+        return io.BytesIO(b"x")
+
+pool = DecodePool(ProcessLimits(), DecodeLimits(), package="tests.support.decode_tasks")
+for how in ("hang", "hang"):
+    found = pool.run("behave", Given(), {"how": how})
+    print(next(found).facts["pid"], flush=True)
+"""
+
+
+async def test_processes_end_with_a_service_that_is_killed(pool: DecodePool) -> None:
+    assert run(pool, "echo"), "the path to the tasks is set"
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _SERVICE, stdout=asyncio.subprocess.PIPE
+    )
+    assert service.stdout is not None
+    process = int(await service.stdout.readline())
+    service.kill()
+    await service.wait()
+    await assert_eventually(lambda: not exists(process))

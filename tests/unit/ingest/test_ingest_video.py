@@ -21,6 +21,7 @@ from lookalike_common.errors import (
 from lookalike_ingest.decode_tasks import video as task
 from lookalike_ingest.decoding import TIME, DecodeLimits, Facts
 from tests.support.media import Pixels, black, moving, picture, sound, tone, video
+from tests.support.real_data import clip
 
 LIMITS = DecodeLimits(max_duration=timedelta(minutes=1), max_pixels=200 * 200)
 SHOTS = [moving(picture(seed), 15) for seed in range(4)]
@@ -165,6 +166,16 @@ def test_pixels_that_are_not_square_are_made_so() -> None:
     about, (key,) = find(video([picture(1)] * 5, aspect=Fraction(2, 1)))
     assert (about["width"], about["height"]) == (320, 120)
     assert key.pixels.shape == (120, 320, 3)
+
+
+def test_a_real_film() -> None:
+    """The cuts were found by eye: the first frames of each shot."""
+    about, keys = find(clip("bikes"), limits=DecodeLimits())
+    assert (about["duration"], about["codec"]) == (10.0, "h264")
+    assert [round(key.began * 25) for key in keys] == [0, 30, 76, 137, 187, 242]
+    bunny, (key,) = find(clip("bigbuckbunny"), limits=DecodeLimits())
+    assert (bunny["width"], bunny["height"]) == (1280, 720)
+    assert key.pixels.shape == (360, 640, 3)
 
 
 CUT = video(FRAMES, "matroska")

@@ -186,7 +186,7 @@ def _scaled(
         width=max(2, round(width * scale)),
         height=max(2, round(height * scale)),
         format=layout,
-        interpolation=Interpolation.AREA if scale < 1.0 else Interpolation.BILINEAR,
+        interpolation=Interpolation.BILINEAR,
     )
     turned = np.rot90(small.to_ndarray(), round(frame.rotation / 90))
     return np.ascontiguousarray(turned, np.uint8)
