@@ -330,7 +330,10 @@ async def test_an_unknown_job_is_not_found(suite: Suite, call: str) -> None:
 @pytest.mark.parametrize(
     ("job", "field"),
     [
-        (job_pb2.Job(table=job_pb2.TableSource(uri="file:///x.csv")), "job.table"),
+        (
+            job_pb2.Job(from_collection=job_pb2.CollectionSource(collection=COLLECTION)),
+            "job.from_collection",
+        ),
         (
             job_pb2.Job(
                 splitter=job_pb2.Splitter(molecule=job_pb2.MoleculeSplitter(canonical_items=True))

@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from google.protobuf.json_format import MessageToDict
 from pydantic import ByteSize
 
 from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
@@ -32,7 +35,16 @@ from lookalike_search.app import build as build_search
 from tests.integration.ingest.conftest import FAST, FINAL, SERVER
 from tests.integration.search.conftest import search_settings
 from tests.support.milvus_lite import MilvusLite
-from tests.support.search_client import SearchClient, by_text, dense, entity, failure
+from tests.support.search_client import (
+    ATTRIBUTES,
+    SearchClient,
+    by_text,
+    by_vector,
+    dense,
+    entity,
+    failure,
+    plain_field,
+)
 from tests.support.toy_encoder import TEXT, ToyEncoder
 
 Answer = TypeVar("Answer")
@@ -69,12 +81,28 @@ class Jobs:
     """Runs jobs over texts."""
 
     stub: ingest_service_pb2_grpc.IngestServiceAsyncStub
+    root: Path
 
     async def run(self, collection: str, **texts: str) -> job_pb2.Job:
         """Ingest texts by their keys; return how the job ended."""
         job = job_pb2.Job(collection=collection)
         for key, text in texts.items():
             job.items.items.add(item=key, content=content_pb2.Content(text=text))
+        return await self.finish(job)
+
+    async def run_table(self, collection: str, name: str, **columns: str) -> job_pb2.Job:
+        """Ingest a table below the root; return how the job ended."""
+        named = {key.replace("__", "."): column for key, column in columns.items()}
+        table = job_pb2.TableSource(uri=(self.root / name).as_uri(), columns=named)
+        return await self.finish(job_pb2.Job(collection=collection, table=table))
+
+    async def failures(self, job: job_pb2.Job) -> Sequence[job_pb2.JobFailure]:
+        """List a job's failures."""
+        request = ingest_service_pb2.ListJobFailuresRequest(name=job.name)
+        return (await self.stub.ListJobFailures(request)).failures
+
+    async def finish(self, job: job_pb2.Job) -> job_pb2.Job:
+        """Create a job; return how it ended."""
         created = await self.stub.CreateJob(ingest_service_pb2.CreateJobRequest(job=job))
         watching = ingest_service_pb2.WatchJobRequest(name=created.name)
         moves = [reply.job async for reply in self.stub.WatchJob(watching)]
@@ -87,9 +115,11 @@ async def jobs(
     encoder_server: GrpcServer, search_server: GrpcServer, tmp_path: Path, prepared_engine: Path
 ) -> AsyncIterator[Jobs]:
     shutil.copy(prepared_engine, tmp_path)
+    (tmp_path / "tables").mkdir()
     settings = IngestSettings(
         server=SERVER,
         data_dir=tmp_path,
+        roots=(tmp_path / "tables",),
         encoder=loopback(encoder_server.port),
         search=loopback(search_server.port),
         jobs=FAST,
@@ -99,7 +129,7 @@ async def jobs(
         running(build_ingest(settings)) as server,
         open_channel(loopback(server.port)) as channel,
     ):
-        yield Jobs(ingest_service_pb2_grpc.IngestServiceStub(channel))
+        yield Jobs(ingest_service_pb2_grpc.IngestServiceStub(channel), tmp_path / "tables")
 
 
 # --- an encoder whose fingerprint changed ------------------------------------------------------
@@ -128,6 +158,56 @@ async def test_an_encoder_that_changed_is_refused_everywhere(
 
     toy_encoder.fingerprints[TEXT] = bound
     assert (await jobs.run(name, after="quince")).counts.created == 1
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+async def test_given_vectors_are_written_without_an_encoder(
+    search: SearchClient, jobs: Jobs, encoder_server: GrpcServer
+) -> None:
+    """Into a field that callers fill; one that does not fit fails alone, at its row."""
+    await encoder_server.stop()
+    name = await search.create(plain_field(), attributes=ATTRIBUTES)
+    vectors = [[float(n), 1.0, 0.0] for n in range(200)]
+    vectors[7] = [1.0, 2.0]
+    table = pa.table({"id": [f"user {n}" for n in range(200)], "v": vectors, "price": range(200)})
+    pq.write_table(table, jobs.root / "users.parquet", row_group_size=64)
+    done = await jobs.run_table(name, "users.parquet", item="id", vectors__vector="v")
+    assert (done.counts.created, done.counts.failed) == (199, 1)
+    failure_ = (await jobs.failures(done))[0]
+    assert (failure_.item, failure_.line) == ("user 7", 8)
+    assert failure_.error.message == "the vector has 2 components; 'vector' takes 3"
+    assert await search.count(name) == 199
+    found = await search.search(name, by_vector(0, 1, 0), top_k=1, filter="price >= 150")
+    assert found.hits[0].entity.item == "user 150"
+    again = await jobs.run_table(name, "users.parquet", item="id", vectors__vector="v")
+    assert (again.counts.unchanged, again.counts.failed) == (199, 1)
+
+
+async def test_text_tables_get_the_declared_types(search: SearchClient, jobs: Jobs) -> None:
+    name = await search.create(collection_pb2.VectorField(encoder=TEXT), attributes=ATTRIBUTES)
+    rows = [
+        "body,price,weight,sold,taken,tags,undeclared",
+        'apple,3,2.5,TRUE,2026-01-02T03:04:05Z,"[""a"", ""b""]",7',
+        "banana,cheap,,,,,",
+        "cherry,,heavy,,,,",
+        "quince,,,,,,",
+    ]
+    (jobs.root / "t.csv").write_text("\n".join(rows), encoding="utf-8")
+    done = await jobs.run_table(name, "t.csv", text="body")
+    assert (done.counts.created, done.counts.failed) == (2, 2)
+    stored = await search.get(f"{name}/entities/{entity_id('t.csv#1', 'whole', 0)}")
+    assert MessageToDict(stored.attributes) == {
+        "price": 3,
+        "weight": 2.5,
+        "sold": True,
+        "taken": "2026-01-02T03:04:05.000000Z",
+        "tags": ["a", "b"],
+        "undeclared": "7",
+    }
+    fields = {each.line: each.error.message for each in await jobs.failures(done)}
+    assert set(fields) == {3, 4}
 
 
 # --- a document that shrank --------------------------------------------------------------------

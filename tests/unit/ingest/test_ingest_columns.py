@@ -20,7 +20,7 @@ from lookalike_ingest.columns import (
 
 def read(values: Mapping[str, Value], **columns: str) -> RowContent:
     mapping = parse_columns({key.replace("__", "."): column for key, column in columns.items()})
-    return read_content(values, mapping, attribute_names(values, mapping), bytes)
+    return read_content(values, mapping, attribute_names(values, mapping))
 
 
 def test_columns_that_are_not_named_become_attributes() -> None:
@@ -35,8 +35,8 @@ def test_columns_that_are_not_named_become_attributes() -> None:
         "nothing": None,
     }
     row = read(values, item="id", text="body", attributes__cost="Unit Price")
-    assert (row.item, row.text) == ("7", "hello")
-    assert row.attributes == {
+    assert (row.item, row.row.text) == ("7", "hello")
+    assert row.row.attributes == {
         "cost": 2.5,
         "column_1st": True,
         "column_text": "reserved",
@@ -46,7 +46,9 @@ def test_columns_that_are_not_named_become_attributes() -> None:
 
 @pytest.mark.parametrize("value", [[1, 2.5], "[1, 2.5]", struct.pack("<2f", 1, 2.5)])
 def test_vectors_come_in_several_forms(value: Value) -> None:
-    assert read({"v": value}, vectors__vector="v").vectors == {"vector": struct.pack("<2f", 1, 2.5)}
+    assert read({"v": value}, vectors__vector="v").row.vectors == {
+        "vector": struct.pack("<2f", 1, 2.5)
+    }
 
 
 @pytest.mark.parametrize("value", [None, [], "", "[]", "x", ["a"], [1e300], {"a": 1}, 5, [[1]]])
@@ -93,7 +95,7 @@ def test_mappings_without_sense_are_refused(mapping: dict[str, str], field: str)
 
 def test_a_row_of_given_vectors_may_say_where_it_came_from() -> None:
     row = read({"v": [1], "u": "https://x/1", "t": "a"}, vectors__v="v", uri="u", text="t")
-    assert (row.uri, row.text, set(row.vectors)) == ("https://x/1", "a", {"v"})
+    assert (row.uri, row.row.text, set(row.row.vectors)) == ("https://x/1", "a", {"v"})
 
 
 def test_mapped_columns_must_be_there() -> None:

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike_common.errors import InvalidContentError, LimitExceededError
+from lookalike_ingest.sources.formats import RecordFormat, record_format, table_format
 from lookalike_ingest.sources.lines import RecordLimits, read_lines
 from lookalike_ingest.sources.records import (
     NamedRecord,
-    RecordFormat,
     read_records,
-    record_format,
 )
 
 LIMITS = RecordLimits(bytes=200)
@@ -125,5 +124,9 @@ def test_any_bytes_are_records_or_problems(form: RecordFormat, data: bytes) -> N
 
 
 def test_names_tell_the_format() -> None:
-    names = ("a.FASTA", "b.fq", "c.sdf", "d.smi", "e.txt", "f")
+    names = ("a.FASTA", "b.fq.gz", "c.sdf", "d.smi.zst", "e.txt", "f")
     assert [record_format(name) for name in names] == ["fasta", "fastq", "sdf", "smi", None, None]
+    tables = ("a.csv.gz", "b.TSV", "c.ndjson", "d.parquet")
+    assert [table_format(name, b"") for name in tables] == ["csv", "csv", "jsonl", "parquet"]
+    starts = (b"PAR1\0", b'\xef\xbb\xbf {"a"', b"a,b")
+    assert [table_format("x", start) for start in starts] == ["parquet", "jsonl", "csv"]

@@ -15,6 +15,7 @@ from lookalike.ingest.v1 import ingest_service_pb2_grpc
 from lookalike_common.channels import open_channel
 from lookalike_common.health import OVERALL
 from lookalike_common.server import GrpcServer, Service
+from lookalike_ingest.adapters.arrow_parquet import ArrowParquet
 from lookalike_ingest.adapters.dbos_engine import DbosEngine
 from lookalike_ingest.adapters.decode_pool import DecodePool, ProcessLimits
 from lookalike_ingest.adapters.encoder_client import EncoderClient
@@ -29,6 +30,8 @@ from lookalike_ingest.adapters.sql_deletions import SqlDeletionStore
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
 from lookalike_ingest.adapters.sql_spool import SqlSpool
 from lookalike_ingest.adapters.sql_tables import METADATA
+from lookalike_ingest.adapters.sqlite_key_set import open_key_set
+from lookalike_ingest.adapters.vector_packing import pack_vector
 from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.assets import Assets
@@ -60,14 +63,19 @@ from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_ingest.shard import SHARD, ShardWorker
 from lookalike_ingest.sources.containers import ContainerLimits, Containers
 from lookalike_ingest.sources.files import FilesLister
+from lookalike_ingest.sources.lines import RecordLimits
 from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.sources.local_cache import LocalCache
+from lookalike_ingest.sources.record_files import RecordFiles
 from lookalike_ingest.sources.roots import Roots
+from lookalike_ingest.sources.table_items import TableLister
+from lookalike_ingest.sources.tables import Tables
 from lookalike_ingest.sources.unfolding import Unfolding
 from lookalike_ingest.sources.zip_directory import ArchiveLimits
 from lookalike_ingest.splitters.audio import AudioSplitters
 from lookalike_ingest.splitters.image import ImageSplitters
 from lookalike_ingest.splitters.molecule import MoleculeSplitters
+from lookalike_ingest.splitters.row import RowSplitters
 from lookalike_ingest.splitters.sequence import SequenceSplitters
 from lookalike_ingest.splitters.text import TextSplitters
 from lookalike_ingest.splitters.video import VideoSplitters
@@ -76,6 +84,7 @@ from lookalike_ingest.steps.compare import CompareStep
 from lookalike_ingest.steps.decode import DecodeStep, SizeLimits
 from lookalike_ingest.steps.encode import EncodeStep
 from lookalike_ingest.steps.fetch import FetchStep
+from lookalike_ingest.steps.read_row import ReadRowStep
 from lookalike_ingest.steps.split import MakeSplitter
 from lookalike_ingest.steps.unpack import UnpackStep
 from lookalike_ingest.steps.write import WriteStep
@@ -96,8 +105,10 @@ FEATURES = (
     "pace",
     "pause",
     "pdf",
+    "records",
     "retry",
     "sync",
+    "tables",
     "tar",
     "text",
     "tiles",
@@ -128,9 +139,11 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         stack.callback(decoder.close)
         scope = JobScope(store, feed, spool, meter, _backoff(settings))
         containers = _open_containers(settings, roots, assets, stack)
+        lister, read_row = _open_sources(settings, roots, containers, stack)
         pipeline = _pipeline(
             settings,
             containers=containers,
+            read_row=read_row,
             decoder=decoder,
             assets=assets,
             spool=spool,
@@ -138,12 +151,11 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             entities=entities,
             threads=threads,
         )
-        unfolding = Unfolding(containers, _archive_limits(settings))
         kinds = _kinds(
             settings,
             scope=scope,
             store=store,
-            lister=Lister(FilesLister(roots, containers, unfolding)),
+            lister=lister,
             pipeline=pipeline,
             entities=entities,
             engine=engine,
@@ -311,10 +323,31 @@ def _open_containers(
     return containers
 
 
+def _open_sources(
+    settings: IngestSettings, roots: Roots, containers: Containers, stack: AsyncExitStack
+) -> tuple[Lister, ReadRowStep]:
+    """Return what lists all sources, and what reads the rows of tables."""
+    limits = settings.tables
+    record_limits = RecordLimits(
+        int(limits.max_record_bytes), limits.max_columns, limits.max_records
+    )
+    records = RecordFiles(record_limits, open_key_set)
+    unfolding = Unfolding(containers, _archive_limits(settings), [records])
+    files = FilesLister(roots, containers, unfolding)
+    parquet = ArrowParquet(
+        max_columns=limits.max_columns, max_group_bytes=int(limits.max_row_group_bytes)
+    )
+    tables = Tables(containers, parquet, record_limits)
+    stack.callback(tables.close)
+    lister = Lister(files, TableLister(tables, files.find))
+    return lister, ReadRowStep(tables, containers, files.find)
+
+
 def _pipeline(
     settings: IngestSettings,
     *,
     containers: Containers,
+    read_row: ReadRowStep,
     decoder: Decoder,
     assets: AssetStore,
     spool: Spool,
@@ -323,11 +356,14 @@ def _pipeline(
     threads: ThreadPoolExecutor,
 ) -> Pipeline:
     max_bytes = int(settings.media.max_file_bytes)
+    splitters = _splitters(settings, decoder)
     preparation = Preparation(
         FetchStep(containers, spool),
         UnpackStep(containers),
+        read_row,
         DecodeStep(
-            _splitters(settings, decoder),
+            splitters,
+            RowSplitters(splitters, pack_vector),
             SizeLimits(max_bytes, int(settings.media.max_stream_bytes)),
         ),
     )
@@ -423,6 +459,10 @@ def _server(
             "max_archive_bytes": int(settings.archives.max_total_bytes),
             "max_archive_ratio": settings.archives.max_ratio,
             "max_cache_bytes": int(settings.archives.cache_bytes),
+            "max_record_bytes": int(settings.tables.max_record_bytes),
+            "max_records": settings.tables.max_records,
+            "max_columns": settings.tables.max_columns,
+            "max_row_group_bytes": int(settings.tables.max_row_group_bytes),
             "max_unfinished_jobs": settings.jobs.max_unfinished,
             "max_unfinished_jobs_of_tenant": settings.jobs.max_unfinished_of_tenant,
         },

@@ -7,24 +7,26 @@ nearest name that can.
 import json
 import re
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lookalike_common.errors import InvalidArgumentError, InvalidContentError
-from lookalike_ingest.encoding import PackedVector
+from lookalike_ingest.entities import AttributeType
 from lookalike_ingest.job import Attributes, Json
+from lookalike_ingest.original import Row
 
 Value: TypeAlias = "Json | bytes"
 """One cell: JSON, or a vector's components as little-endian float32."""
-
-PackVector: TypeAlias = Callable[[bytes], PackedVector]
-"""Packs little-endian float32 components as services exchange them."""
 
 CONTENT_KEYS = ("text", "title", "smiles", "sequence", "uri")
 RESERVED_ATTRIBUTES = frozenset(
     {"item", "asset", "text", "source_uri", "create_time", "update_time"}
 )
+_READ_AS_JSON = frozenset(
+    {AttributeType.DOUBLE, AttributeType.BOOL, AttributeType.STRING_LIST, AttributeType.JSON}
+)
+"""Types whose values are written as in JSON; the search service reads all others from text."""
 _MAX_NAME = 63
 _VECTORS = "vectors."
 _ATTRIBUTES = "attributes."
@@ -59,16 +61,13 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class RowContent:
-    """What a row says; empty where it says nothing."""
+    """What a row says, and what it is called."""
 
+    row: Row
     item: str = ""
-    text: str = ""
-    title: str = ""
-    smiles: str = ""
-    sequence: str = ""
+    """Its key; empty where no column gives one."""
     uri: str = ""
-    vectors: Mapping[str, PackedVector] = field(default_factory=dict)
-    attributes: Attributes = field(default_factory=dict)
+    """Where its content lies, or came from; empty for nowhere."""
 
 
 def parse_columns(mapping: Mapping[str, str]) -> Columns:
@@ -148,25 +147,62 @@ def check_present(columns: Collection[str], mapping: Columns) -> None:
 
 
 def read_content(
-    values: Mapping[str, Value], mapping: Columns, names: Mapping[str, str], pack: PackVector
+    values: Mapping[str, Value], mapping: Columns, names: Mapping[str, str]
 ) -> RowContent:
     """Return what a row says. Raises InvalidContentError for a value that cannot be it."""
-    text = {key: _text(values.get(column), column) for key, column in mapping.content.items()}
+    words = {key: _text(values.get(column), column) for key, column in mapping.content.items()}
     vectors = {
-        name: pack(_components(values.get(column), column))
-        for name, column in mapping.vectors.items()
+        name: _components(values.get(column), column) for name, column in mapping.vectors.items()
     }
+    if not vectors and not any(words.values()):
+        raise InvalidContentError("the row says nothing: its columns are empty")
+    words.pop("uri", None)
+    row = Row(**words, vectors=vectors, attributes=_attributes(values, names))
+    return RowContent(row, read_key(values, mapping), read_uri(values, mapping))
+
+
+def read_key(values: Mapping[str, Value], mapping: Columns) -> str:
+    """Return a row's key; empty where no column gives it. Raises InvalidContentError."""
+    item = _text(values.get(mapping.item), mapping.item) if mapping.item else ""
+    if mapping.item and not item:
+        raise InvalidContentError(f"the column {mapping.item!r} gives the item no key")
+    return item
+
+
+def read_uri(values: Mapping[str, Value], mapping: Columns) -> str:
+    """Return where a row says that it comes from; empty where it does not."""
+    return _text(values.get(mapping.uri), mapping.uri) if mapping.uri else ""
+
+
+def _attributes(values: Mapping[str, Value], names: Mapping[str, str]) -> Attributes:
     attributes: dict[str, Json] = {}
     for column, name in names.items():
         value = values.get(column)
         if value is not None and not isinstance(value, bytes):
             attributes[name] = value
-    item = _text(values.get(mapping.item), mapping.item) if mapping.item else ""
-    if mapping.item and not item:
-        raise InvalidContentError(f"the column {mapping.item!r} gives the item no key")
-    if not vectors and not any(text.values()):
-        raise InvalidContentError("the row says nothing: its columns are empty")
-    return RowContent(item=item, vectors=vectors, attributes=attributes, **text)
+    return attributes
+
+
+def typed(attributes: Attributes, declared: Mapping[str, AttributeType]) -> Attributes:
+    """Return attributes, which a table without types has as text, in their declared types.
+
+    What does not fit its type stays text: the search service says what is wrong with it.
+    """
+    return {
+        name: _to_type(value, declared[name]) if name in declared else value
+        for name, value in attributes.items()
+    }
+
+
+def _to_type(value: Json, declared: AttributeType) -> Json:
+    if not isinstance(value, str) or declared not in _READ_AS_JSON:
+        return value
+    text = value.strip().lower() if declared is AttributeType.BOOL else value
+    try:
+        read: Json = json.loads(text)
+    except ValueError:
+        return value
+    return read
 
 
 def _text(value: Value, column: str) -> str:

@@ -83,3 +83,13 @@ class Encoder(Protocol):
         self, encoder: str, picture: Content, *, min_score: float
     ) -> Sequence[FoundObject]:
         """Return the objects in a picture, best first; `min_score` 0 leaves it to the encoder."""
+
+
+class PackVector(Protocol):
+    """Packs vectors that callers bring."""
+
+    def __call__(self, components: bytes, *, binary: bool) -> PackedVector:
+        """Pack little-endian float32 components; of a binary vector each is a bit.
+
+        Raises InvalidContentError for bits that are neither 0 nor 1.
+        """

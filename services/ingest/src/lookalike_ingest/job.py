@@ -108,7 +108,22 @@ class ItemsSource:
     kind: Literal["items"] = "items"
 
 
-Source: TypeAlias = FilesSource | ItemsSource
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """The rows of a table."""
+
+    uri: str
+    columns: Mapping[str, str]
+    """Column names by what they give, see `columns.parse_columns`."""
+    kind: Literal["table"] = "table"
+
+    @property
+    def brings_vectors(self) -> bool:
+        """Whether a column gives vectors, so that no encoder may be needed."""
+        return any(each.startswith("vectors.") for each in self.columns)
+
+
+Source: TypeAlias = FilesSource | ItemsSource | TableSource
 """Any of them; a new kind of source is one class more here, with a `kind` of its own."""
 
 

@@ -39,6 +39,7 @@ from lookalike_ingest.job import (
     Outcome,
     Source,
     SplitterOptions,
+    TableSource,
 )
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_scope import JobScope
@@ -75,7 +76,7 @@ class JobRequest:
     """What a caller asks for."""
 
     collection: str
-    source: FilesSource | Sequence[RequestedItem]
+    source: FilesSource | TableSource | Sequence[RequestedItem]
     options: JobOptions = field(default_factory=JobOptions)
     splitter: SplitterOptions = field(default_factory=SplitterOptions)
     attributes: Attributes = field(default_factory=dict)
@@ -298,7 +299,7 @@ class Jobs:
         task.add_done_callback(self._aside.discard)
 
     async def _check_source(
-        self, tenant: str, source: FilesSource | Sequence[RequestedItem]
+        self, tenant: str, source: FilesSource | TableSource | Sequence[RequestedItem]
     ) -> None:
         if isinstance(source, FilesSource):
             await asyncio.to_thread(self._check_files, source.uris)
@@ -307,6 +308,11 @@ class Jobs:
                 for index, uri in enumerate(source.uris)
                 if uri.startswith(_ASSETS)
             ]
+        elif isinstance(source, TableSource):
+            if not source.uri.startswith(_ASSETS):
+                await asyncio.to_thread(self._check_uri, source.uri, "job.table.uri")
+                return
+            named = [("job.table.uri", source.uri)]
         else:
             named = [
                 (f"job.items.items[{index}].content.asset", asset_name(item.content.sha256))
@@ -321,12 +327,14 @@ class Jobs:
     def _check_files(self, uris: Sequence[str]) -> None:
         """Refuse files that do not exist or may not be read; blocks."""
         for index, uri in enumerate(uris):
-            if uri.startswith(_ASSETS):
-                continue
-            try:
-                self._roots.resolve_uri(uri)
-            except LookalikeError as error:
-                raise error.at(f"job.files.uris[{index}]") from error
+            if not uri.startswith(_ASSETS):
+                self._check_uri(uri, f"job.files.uris[{index}]")
+
+    def _check_uri(self, uri: str, field_path: str) -> None:
+        try:
+            self._roots.resolve_uri(uri)
+        except LookalikeError as error:
+            raise error.at(field_path) from error
 
     async def _check_asset(self, tenant: str, sha256: str, field_path: str) -> None:
         if await self._assets.find(tenant, sha256) is None:
@@ -379,7 +387,7 @@ def _specify(request: JobRequest) -> tuple[JobSpec, Sequence[bytes]]:
     """Return what was asked for, with bytes replaced by their place in the spool, and the bytes."""
     source: Source
     pieces: dict[str, tuple[int, bytes]] = {}
-    if isinstance(request.source, FilesSource):
+    if isinstance(request.source, FilesSource | TableSource):
         source = request.source
     else:
         source = ItemsSource([_give_place(item, pieces) for item in request.source])

@@ -83,6 +83,8 @@ _SUFFIXES = {
     ),
     Modality.AUDIO: ".aac .aif .aifc .aiff .amr .caf .flac .m4a .m4b .mp3 .oga .ogg .opus .wav",
     Modality.VIDEO: ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .webm .wmv",
+    Modality.MOLECULE: ".mol .sd .sdf .smi .smiles",
+    Modality.SEQUENCE: ".fa .fasta .fastq .ffn .fna .fq",
     Modality.TEXT: ".htm .html .markdown .md .pdf .rst .text .txt .xhtml",
 }
 _TEXTS = {

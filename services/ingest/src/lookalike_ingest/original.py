@@ -6,13 +6,14 @@ changed in between is refused instead of being stored under the hash of somethin
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from lookalike_common.errors import LimitExceededError, SourceChangedError
-from lookalike_ingest.encoding import PackedVector
+from lookalike_ingest.job import Attributes
 from lookalike_ingest.media_types import MediaType, Modality
 
 _PIECE_BYTES = 1 << 20
@@ -26,8 +27,20 @@ class Row:
     title: str = ""
     smiles: str = ""
     sequence: str = ""
-    vectors: Mapping[str, PackedVector] = field(default_factory=dict)
-    """Given vectors by vector field."""
+    vectors: Mapping[str, bytes] = field(default_factory=dict)
+    """Given vectors by vector field: components as little-endian float32."""
+    attributes: Attributes = field(default_factory=dict)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it says itself what is to be found, and not only about something else."""
+        return bool(self.text or self.title or self.smiles or self.sequence or self.vectors)
+
+    def to_bytes(self) -> bytes:
+        """Return all that it says; equal rows give equal bytes."""
+        words = [self.text, self.title, self.smiles, self.sequence, dict(self.attributes)]
+        vectors = {name: hashlib.sha256(each).hexdigest() for name, each in self.vectors.items()}
+        return json.dumps([*words, vectors], sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,7 @@ class Blob:
     stored: bool = False
     """Whether the bytes are an asset already."""
     keep: bool = True
-    """Whether they are worth an asset: a row of a table is not."""
+    """Whether they are worth an asset: a row of a table, or a record, is not."""
     reopen: Callable[[], BinaryIO] | None = None
     """Opens the same bytes again; None where they can only be held in memory."""
     row: Row | None = None

@@ -49,11 +49,15 @@ class SpoolPlace:
     kind: Literal["spool"] = "spool"
 
 
+WholePlace: TypeAlias = FilePlace | AssetPlace
+"""What lies in nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemberPlace:
     """One member of a zip archive, as the archive's directory describes it."""
 
-    archive: Annotated[FilePlace | AssetPlace, Field(discriminator="kind")]
+    archive: Annotated[WholePlace, Field(discriminator="kind")]
     archive_size: int
     name: str
     header_offset: int
@@ -72,7 +76,7 @@ Compression: TypeAlias = Literal["", "gzip", "zstd"]
 class SlicePlace:
     """A stretch of a container, unpacked: a member of a tar archive, a record, a row."""
 
-    container: Annotated[FilePlace | AssetPlace | MemberPlace, Field(discriminator="kind")]
+    container: Annotated[WholePlace | MemberPlace, Field(discriminator="kind")]
     compression: Compression
     offset: int
     """In the unpacked bytes."""
@@ -89,13 +93,25 @@ class SlicePlace:
     kind: Literal["slice"] = "slice"
 
 
-WholePlace: TypeAlias = FilePlace | AssetPlace
-"""What lies in nothing else."""
+@dataclass(frozen=True, slots=True)
+class ParquetPlace:
+    """One row of a Parquet file."""
+
+    container: Annotated[WholePlace | MemberPlace, Field(discriminator="kind")]
+    row_group: int
+    row: int
+    """In its row group, from 0."""
+    line: int
+    """In the file, from 1."""
+    version: str = ""
+    """Which state of the file was listed, see `Containers.version`; empty for any."""
+    kind: Literal["parquet"] = "parquet"
+
 
 ContainerPlace: TypeAlias = WholePlace | MemberPlace
 """What may hold other items."""
 
-Place: TypeAlias = FilePlace | AssetPlace | SpoolPlace | MemberPlace | SlicePlace
+Place: TypeAlias = FilePlace | AssetPlace | SpoolPlace | MemberPlace | SlicePlace | ParquetPlace
 """Any of them; a new kind of place is one class more here, with a `kind` of its own."""
 
 # A TypeAdapter of an annotated union has no type that mypy could spell.

@@ -6,17 +6,18 @@ They block (files, hashing, decoding), so the pipeline runs them in threads.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lookalike_common.errors import InvalidContentError, LookalikeError
+from lookalike_common.errors import InternalError, InvalidContentError, LookalikeError
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.content_hash import content_hash
 from lookalike_ingest.entities import AttributeType
 from lookalike_ingest.found_attributes import as_declared, identity_of, of_place
-from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome
+from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome, TableSource
 from lookalike_ingest.original import Blob, Original
-from lookalike_ingest.places import MemberPlace, SlicePlace
+from lookalike_ingest.places import MemberPlace, ParquetPlace, SlicePlace, line_of
 from lookalike_ingest.steps.decode import DecodeError, DecodeInput, DecodeStep
 from lookalike_ingest.steps.fetch import FetchError, FetchInput, FetchStep
+from lookalike_ingest.steps.read_row import ReadRowInput, ReadRowStep
 from lookalike_ingest.steps.split import Part, SplitContext, SplitError, Splitter
 from lookalike_ingest.steps.step import ItemSkippedError, StepError
 from lookalike_ingest.steps.unpack import UnpackInput, UnpackStep
@@ -53,7 +54,7 @@ class Prepared:
         return ItemResult(
             self.item.ordinal,
             Outcome.FAILED,
-            problem=error.to_problem(),
+            problem=replace(error.to_problem(), line=line_of(self.item.place)),
             media_type=self.original.media_type.name,
             asset=error.asset,
         )
@@ -62,9 +63,12 @@ class Prepared:
 class Preparation:
     """Prepares items."""
 
-    def __init__(self, fetch: FetchStep, unpack: UnpackStep, decode: DecodeStep) -> None:
+    def __init__(
+        self, fetch: FetchStep, unpack: UnpackStep, read_row: ReadRowStep, decode: DecodeStep
+    ) -> None:
         self._fetch = fetch
         self._unpack = unpack
+        self._read_row = read_row
         self._decode = decode
 
     def run(
@@ -81,22 +85,28 @@ class Preparation:
         except ItemSkippedError:
             return ItemResult(item.ordinal, Outcome.SKIPPED)
         except StepError as error:
-            return ItemResult(item.ordinal, Outcome.FAILED, problem=error.to_problem())
+            problem = replace(error.to_problem(), line=line_of(item.place))
+            return ItemResult(item.ordinal, Outcome.FAILED, problem=problem)
 
     def _prepare(
         self, job: Job, context: SplitContext, item: Item, stopwatch: Stopwatch
     ) -> Prepared:
         with stopwatch.measure("fetch"):
-            blob = self._open(job, item)
+            blob = self._open(job, context, item)
             try:
                 with blob.file:
                     decoded = self._decode.run(DecodeInput(blob, context))
             except OSError as error:
                 raise FetchError(error) from error
         original, splitter = decoded.original, decoded.splitter
-        declared = context.collection.attributes
-        found = as_declared(of_place(job, item.key, original.media_type), declared)
-        attributes = {**found, **job.spec.attributes, **item.attributes}
+        declared, row = context.collection.attributes, original.row
+        found = {} if row else of_place(job, item.key, original.media_type)
+        attributes = {
+            **as_declared(found, declared),
+            **job.spec.attributes,
+            **item.attributes,
+            **(row.attributes if row else {}),
+        }
         kept = original.stored or (original.keep and not job.spec.options.discard_assets)
         return Prepared(
             item=item,
@@ -113,10 +123,16 @@ class Preparation:
             asset=asset_name(original.sha256) if kept else "",
         )
 
-    def _open(self, job: Job, item: Item) -> Blob:
-        if isinstance(item.place, MemberPlace | SlicePlace):
-            return self._unpack.run(UnpackInput(job.tenant, item.place))
-        return self._fetch.run(FetchInput(job.tenant, job.id, item.source_uri, item.place))
+    def _open(self, job: Job, context: SplitContext, item: Item) -> Blob:
+        source, place = job.spec.source, item.place
+        if isinstance(source, TableSource) and isinstance(place, SlicePlace | ParquetPlace):
+            row = ReadRowInput(job.tenant, source, context.collection, place)
+            return self._read_row.run(row)
+        if isinstance(place, ParquetPlace):
+            raise FetchError(InternalError("the row of a table outside of a job over a table"))
+        if isinstance(place, MemberPlace | SlicePlace):
+            return self._unpack.run(UnpackInput(job.tenant, place))
+        return self._fetch.run(FetchInput(job.tenant, job.id, item.source_uri, place))
 
 
 def split(prepared: Prepared, stopwatch: Stopwatch) -> Iterator[Part]:

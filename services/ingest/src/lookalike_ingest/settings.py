@@ -134,6 +134,19 @@ class ArchiveSettings(Frozen):
     """Disk for what must be unpacked or brought here to be read; what is larger is refused."""
 
 
+class TableSettings(Frozen):
+    """What tables and files of records may hold."""
+
+    max_record_bytes: ByteSize = ByteSize(16 << 20)
+    """Bytes of one row or record."""
+    max_records: int = Field(default=100_000_000, ge=1)
+    """Rows of a table, or records of a file."""
+    max_columns: int = Field(default=4096, ge=1)
+    """Columns of a table."""
+    max_row_group_bytes: ByteSize = ByteSize(4 << 30)
+    """Bytes of a row group of a Parquet file, unpacked, as its footer declares them."""
+
+
 class AssetSettings(Frozen):
     """How originals are kept."""
 
@@ -181,6 +194,8 @@ class IngestSettings(ServiceSettings):
     """The processes that decode what could crash, hang or eat memory."""
     archives: ArchiveSettings = ArchiveSettings()
     """What an archive may hold."""
+    tables: TableSettings = TableSettings()
+    """What tables and files of records may hold."""
     assets: AssetSettings = AssetSettings()
     """How originals are kept."""
 

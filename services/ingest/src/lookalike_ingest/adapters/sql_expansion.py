@@ -21,7 +21,7 @@ from lookalike_ingest.adapters.sql_rows import Row, attributes_to_text, job_from
 from lookalike_ingest.adapters.sql_tables import FAILURES, ITEMS, JOBS
 from lookalike_ingest.job import ItemProblem, Job, JobState, NewItem, Outcome
 from lookalike_ingest.job_store import SupersededError
-from lookalike_ingest.places import place_to_text
+from lookalike_ingest.places import line_of, place_to_text
 from lookalike_ingest.problem import Problem
 
 Unique = tuple[bytes | None, NewItem]
@@ -209,4 +209,5 @@ def _of_a_taken_key(item: NewItem) -> NewItem:
         f"another item of this job has the key {item.key!r}; give items keys of their own, or "
         "ingest the sources by jobs of their own"
     )
-    return replace(item, outcome=Outcome.FAILED, problem=ItemProblem("fetch", Problem.of(problem)))
+    kept = ItemProblem("fetch", Problem.of(problem), line=line_of(item.place))
+    return replace(item, outcome=Outcome.FAILED, problem=kept)

@@ -9,7 +9,7 @@ from lookalike_common.errors import LookalikeError
 from lookalike_ingest.convert.segments import to_segment
 from lookalike_ingest.convert.splitters import to_splitter
 from lookalike_ingest.convert.values import to_struct, to_timestamp
-from lookalike_ingest.job import FilesSource, ItemFailure, ItemsSource, Job, JobOptions
+from lookalike_ingest.job import FilesSource, ItemFailure, ItemsSource, Job, JobOptions, TableSource
 from lookalike_ingest.places import AssetPlace
 from lookalike_ingest.progress import Progress
 
@@ -72,6 +72,9 @@ def _set_source(message: job_pb2.Job, job: Job, *, brief: bool) -> None:
         message.files.CopyFrom(
             job_pb2.FilesSource(uris=source.uris, include=source.include, exclude=source.exclude)
         )
+        return
+    if isinstance(source, TableSource):
+        message.table.CopyFrom(job_pb2.TableSource(uri=source.uri, columns=source.columns))
         return
     message.items.SetInParent()
     if not brief:

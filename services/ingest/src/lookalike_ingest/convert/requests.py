@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from lookalike.ingest.v1 import ingest_service_pb2, job_pb2
 from lookalike.type.v1 import content_pb2
-from lookalike_common.errors import InvalidArgumentError, UnimplementedError
+from lookalike_common.errors import InvalidArgumentError, LookalikeError, UnimplementedError
+from lookalike_ingest.columns import parse_columns
 from lookalike_ingest.convert.splitters import from_splitter
 from lookalike_ingest.convert.values import from_struct
-from lookalike_ingest.job import FilesSource, JobOptions, JobState
+from lookalike_ingest.job import FilesSource, JobOptions, JobState, TableSource
 from lookalike_ingest.job_store import JobFilter
 from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem
 from lookalike_ingest.places import AssetPlace
@@ -32,10 +33,9 @@ def from_job(job: job_pb2.Job) -> JobRequest:
     Raises UnimplementedError naming the field that this release cannot serve yet.
     """
     _refuse_unimplemented(job)
-    source = _from_items(job.items) if job.WhichOneof("source") == "items" else _from_files(job)
     return JobRequest(
         collection=job.collection,
-        source=source,
+        source=_from_source(job),
         options=_from_options(job),
         splitter=from_splitter(job.splitter, "job.splitter"),
         attributes=from_struct(job.attributes, "job.attributes"),
@@ -57,8 +57,6 @@ def from_filter(request: ingest_service_pb2.ListJobsRequest) -> JobFilter:
 
 
 def _refuse_unimplemented(job: job_pb2.Job) -> None:
-    if job.WhichOneof("source") == "table":
-        raise UnimplementedError("tables are not read yet", field="job.table")
     if job.WhichOneof("source") == "from_collection":
         raise UnimplementedError("collections are not read yet", field="job.from_collection")
     for kind, options in job.splitter.ListFields():
@@ -87,6 +85,25 @@ def _from_options(job: job_pb2.Job) -> JobOptions:
         keep_location=options.keep_location,
         watch_interval=options.watch_interval.ToTimedelta() if watches else None,
     )
+
+
+def _from_source(job: job_pb2.Job) -> FilesSource | TableSource | Sequence[RequestedItem]:
+    match job.WhichOneof("source"):
+        case "items":
+            return _from_items(job.items)
+        case "table":
+            return _from_table(job.table)
+        case _:
+            return _from_files(job)
+
+
+def _from_table(table: job_pb2.TableSource) -> TableSource:
+    columns = dict(table.columns)
+    try:
+        parse_columns(columns)
+    except LookalikeError as error:
+        raise error.at("job.table.columns") from error
+    return TableSource(table.uri, columns)
 
 
 def _from_files(job: job_pb2.Job) -> FilesSource:

@@ -4,6 +4,7 @@ What cannot be taken (a link out of its root, an unsafe member) becomes an item 
 so that nothing is left out without a word.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from lookalike_common.errors import (
     SourceChangedError,
     UnsupportedMediaError,
 )
+from lookalike_common.ids import parse_name
 from lookalike_ingest.job import FilesSource, NewItem
 from lookalike_ingest.places import AssetPlace, FilePlace
 from lookalike_ingest.sources.containers import Containers
@@ -43,15 +45,25 @@ class FilesLister:
             except (LookalikeError, OSError) as error:
                 yield refused(uri, uri, NOWHERE, "fetch", error)
 
+    def find(self, tenant: str, uri: str) -> Found:
+        """Return the one file behind a URI, such as a table.
+
+        Raises InvalidArgumentError, LocationNotAllowedError or NotFoundError.
+        """
+        if uri.startswith(_ASSETS):
+            place = AssetPlace(parse_name(uri, "assets", field="")[0])
+            with self._containers.open(tenant, place) as file:
+                return Found(uri, uri, place, file.seek(0, os.SEEK_END))
+        path = self._roots.resolve_uri(uri)
+        return _found(text_of(Path(path).name), path)
+
     def _list_uri(self, tenant: str, uri: str, globs: Globs) -> Iterator[NewItem]:
         if uri.startswith(_ASSETS):
             yield from self._list_asset(tenant, uri, globs)
         elif is_folder_uri(uri):
             yield from self._list_folder(tenant, self._roots.resolve_uri(uri), globs)
         else:
-            path = self._roots.resolve_uri(uri)
-            found = _found(text_of(Path(path).name), path)
-            yield from self._unfolding.unfold_alone(tenant, found, globs)
+            yield from self._unfolding.unfold_alone(tenant, self.find(tenant, uri), globs)
 
     def _list_asset(self, tenant: str, uri: str, globs: Globs) -> Iterator[NewItem]:
         found = Found(uri, uri, AssetPlace(uri.removeprefix(_ASSETS)), 0)

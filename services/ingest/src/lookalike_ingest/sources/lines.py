@@ -55,18 +55,11 @@ class Record:
 
 
 def read_lines(file: BinaryIO, max_bytes: int) -> Iterator[Line]:
-    """Yield a file's lines; a byte order mark belongs to none.
+    """Yield a file's lines; a byte order mark belongs to none. The file may end up closed.
 
     Raises InvalidContentError for UTF-16.
     """
     reader: io.BufferedReader = io.BufferedReader(cast("io.RawIOBase", file), _BUFFER_BYTES)
-    try:
-        yield from _read_lines(reader, max_bytes)
-    finally:
-        reader.detach()  # the file is its opener's to close
-
-
-def _read_lines(reader: io.BufferedReader, max_bytes: int) -> Iterator[Line]:
     number, offset = 1, _skip_mark(reader)
     while data := reader.readline(max_bytes + 1):
         length = len(data)

@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator
 
-from lookalike_ingest.job import FilesSource, GivenItem, ItemsSource, Job, NewItem
+from lookalike_ingest.job import FilesSource, GivenItem, ItemsSource, Job, NewItem, TableSource
 from lookalike_ingest.places import SpoolPlace
 from lookalike_ingest.sources.files import FilesLister
+from lookalike_ingest.sources.table_items import TableLister
 
 
 class Lister:
     """Lists sources, each kind by the one that knows it."""
 
-    def __init__(self, files: FilesLister) -> None:
+    def __init__(self, files: FilesLister, tables: TableLister) -> None:
         self._files = files
+        self._tables = tables
 
     def list_items(self, job: Job) -> Iterator[NewItem]:
         """Yield a job's items in order."""
         match job.spec.source:
             case FilesSource() as source:
                 yield from self._files.list_files(job.tenant, source)
+            case TableSource() as source:
+                yield from self._tables.list_items(job.tenant, source)
             case ItemsSource(items):
                 yield from map(_given, items)
 

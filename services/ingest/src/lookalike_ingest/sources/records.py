@@ -7,26 +7,11 @@ says that one can begin.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Literal, TypeAlias
 
 from lookalike_common.errors import InvalidContentError, LookalikeError
+from lookalike_ingest.sources.formats import RecordFormat
 from lookalike_ingest.sources.lines import Line, Record, RecordLimits, join, spoiled
 
-RecordFormat: TypeAlias = Literal["fasta", "fastq", "sdf", "smi"]
-
-_SUFFIXES: dict[str, RecordFormat] = {
-    ".fa": "fasta",
-    ".fasta": "fasta",
-    ".ffn": "fasta",
-    ".fna": "fasta",
-    ".fastq": "fastq",
-    ".fq": "fastq",
-    ".sd": "sdf",
-    ".sdf": "sdf",
-    ".smi": "smi",
-    ".smiles": "smi",
-}
 _SDF_END = b"$$$$"
 _FASTQ_LINES = 4
 _NAME_CHARACTERS = 500
@@ -38,11 +23,6 @@ class NamedRecord:
 
     record: Record
     name: str = ""
-
-
-def record_format(name: str) -> RecordFormat | None:
-    """Return the format that a file's name claims, or None for no file of records."""
-    return _SUFFIXES.get(PurePosixPath(name).suffix.lower())
 
 
 def read_records(

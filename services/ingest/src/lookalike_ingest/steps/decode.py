@@ -22,6 +22,7 @@ from lookalike_ingest.media_types import (
     name_text,
 )
 from lookalike_ingest.original import Blob, Original, check_size, load
+from lookalike_ingest.splitters.row import RowSplitters
 from lookalike_ingest.steps.split import Kind, MakeSplitter, SplitContext, Splitter
 from lookalike_ingest.steps.step import ItemSkippedError, StepError
 
@@ -70,8 +71,11 @@ class DecodeError(StepError):
 class DecodeStep:
     """Recognises and reads. Blocks: call it in a thread."""
 
-    def __init__(self, makers: Mapping[Modality, MakeSplitter], limits: SizeLimits) -> None:
+    def __init__(
+        self, makers: Mapping[Modality, MakeSplitter], rows: RowSplitters, limits: SizeLimits
+    ) -> None:
         self._makers = makers
+        self._rows = rows
         self._limits = limits
 
     def run(self, item: DecodeInput) -> DecodeOutput:
@@ -86,6 +90,10 @@ class DecodeStep:
             raise DecodeError(error, asset=asset) from error
 
     def _decode(self, blob: Blob, context: SplitContext) -> DecodeOutput:
+        if blob.row is not None and blob.row.has_content:
+            most = self._limits.memory_bytes
+            row = load(blob, UNKNOWN, memory_bytes=most, max_bytes=most)
+            return DecodeOutput(row, self._rows.make(context, blob.row))
         prefix = blob.file.read(PREFIX_BYTES)
         found = UNKNOWN if blob.given_as in _WRITTEN else detect_media(prefix)
         detected = name_text(found, prefix, blob.name)

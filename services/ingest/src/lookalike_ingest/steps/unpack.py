@@ -4,7 +4,7 @@ Archives are never extracted: a member is read from its place in the archive, bo
 declared and the limits allowed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from lookalike_common.errors import LookalikeError
@@ -39,6 +39,8 @@ class UnpackStep:
         """Return a member's bytes, opened. Raises UnpackError."""
         try:
             reopen = partial(self._containers.open, item.tenant, item.place)
-            return opened(reopen, item.place.name)
+            blob = opened(reopen, item.place.name)
         except (LookalikeError, OSError) as error:
             raise UnpackError(error) from error
+        record = isinstance(item.place, SlicePlace) and item.place.format
+        return replace(blob, keep=not record)
