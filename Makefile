@@ -85,6 +85,12 @@ test: sync models ## Unit, contract, integration and end-to-end tests, side by s
 test-ingest: sync models ## Ingestion's slow suites: processes that are killed, large jobs
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist worksteal tests/ingest_slow
 
+.PHONY: test-postgres
+test-postgres: sync ## Ingest's tests with its jobs in a real PostgreSQL, which is fetched once
+	$(PYTHON) -m tests.support.postgres_server
+	$(BIN)/pytest --database postgresql -n $(TEST_WORKERS) --dist worksteal tests/integration/ingest \
+		tests/ingest_slow/test_ingest_kills.py
+
 .PHONY: test-chaos
 test-chaos: sync models ## Rounds of kill -9 over all programs during mixed jobs; ROUNDS=50
 	LOOKALIKE_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest -x tests/ingest_slow/test_chaos.py

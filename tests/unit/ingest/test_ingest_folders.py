@@ -143,15 +143,6 @@ async def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_half_written_files_are_removed_at_start(tmp_path: Path) -> None:
-    (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "half").write_bytes(b"x")
-    store = make(tmp_path)
-    await store.open_folder()
-    assert not list((tmp_path / "new").iterdir())
-    await store.close()
-
-
 async def test_the_spool_keeps_pieces_by_their_place(tmp_path: Path) -> None:
     spool = FolderSpool(tmp_path / "spool")
     await spool.write("a", [b"first", b"second"])
@@ -164,3 +155,19 @@ async def test_the_spool_keeps_pieces_by_their_place(tmp_path: Path) -> None:
     await spool.delete("a")
     with pytest.raises(SourceChangedError):
         spool.read("a", SpoolPlace(0, 1, "image"))
+
+
+async def test_another_replica_starts_while_one_writes(
+    store: FolderAssetStore, tmp_path: Path
+) -> None:
+    """They share the folder: only what is too old for anybody to be at work on it is removed."""
+    begun, left = tmp_path / "new" / "begun", tmp_path / "new" / "left"
+    begun.write_bytes(b"half")
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    other = make(tmp_path)
+    await other.open_folder()
+    assert begun.exists()
+    assert not left.exists()
+    await other.close()
+    await store.put("ants", SHA, DATA)

@@ -9,6 +9,7 @@ there. How much of an upload is kept is the length of its file: nothing else can
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
@@ -138,9 +139,9 @@ class FolderAssetStore:
         return await self._run(self._delete_expired)
 
     def _prepare(self) -> None:
-        shutil.rmtree(self._new, ignore_errors=True)
         for folder in (self._tenants, self._uploads, self._new):
             folder.mkdir(parents=True, exist_ok=True)
+        self._delete_unfinished(datetime.now(UTC) - self._upload_expiry)
 
     def _path(self, tenant: str, sha256: str) -> Path:
         """Return an asset's path, which no caller's text reaches unhashed."""
@@ -256,7 +257,18 @@ class FolderAssetStore:
                 shutil.rmtree(folder, ignore_errors=True)
                 self._upload_locks.pop(folder.name, None)
                 deleted += 1
+        self._delete_unfinished(oldest)
         return deleted
+
+    def _delete_unfinished(self, oldest: datetime) -> None:
+        """Remove what a killed process left; younger things may be another replica's, at work."""
+        for beginning in self._new.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if datetime.fromtimestamp(beginning.stat().st_mtime, UTC) < oldest:
+                    if beginning.is_dir():
+                        shutil.rmtree(beginning, ignore_errors=True)
+                    else:
+                        beginning.unlink()
 
     async def _run(self, call: Callable[[], T]) -> T:
         try:
