@@ -6,6 +6,7 @@ nothing can loop for ever.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -70,11 +71,11 @@ class ShardWorker:
             """A paused job's batch goes on to its end, unless the job is resumed meanwhile."""
             return now.state.final or now.round != task.round
 
-        items = await self._store.claim_batch(job.id, task.first, task.last, self._limits)
+        items = await self._claim(task)
         if not items:
             await self._finish.run(job)
             return 0
-        attempt = _Attempt(self._store, job.id, [item.ordinal for item in items])
+        attempt = _attempt(self._store, job.id, items)
         started = self._meter.now()
         try:
             with self._scope.identity(job, items[0].ordinal):
@@ -91,6 +92,17 @@ class ShardWorker:
         self._metrics.add(report)
         await self._scope.settle(job)
         return len(items)
+
+    async def _claim(self, task: Task) -> Sequence[Item]:
+        """Take the next items; a stop in the middle of that takes the counted try back."""
+        claim = self._store.claim_batch(task.job, task.first, task.last, self._limits)
+        claiming = asyncio.ensure_future(claim)
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            with contextlib.suppress(LookalikeError):
+                await _attempt(self._store, task.job, await claiming).release()
+            raise
 
     async def _process(self, job: Job, items: Sequence[Item], attempt: "_Attempt") -> BatchReport:
         if items[0].attempts > self._max_attempts:
@@ -165,6 +177,10 @@ class _Attempt:
             self._counted = True
             await self._store.change_attempts(self._job_id, self._ordinals, 1)
         await self._store.set_running(self._job_id)
+
+
+def _attempt(store: JobStore, job_id: str, items: Sequence[Item]) -> _Attempt:
+    return _Attempt(store, job_id, [item.ordinal for item in items])
 
 
 def _given_up(items: Sequence[Item], error: Exception) -> BatchReport:

@@ -148,6 +148,8 @@ class DbosEngine:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(executor, lambda: DBOS.destroy(destroy_registry=True))
         if self._engine is not None:
+            # A straggler of DBOS gives its connection back later, to a pool that nobody closes.
+            sa.event.listen(self._engine, "checkin", _close_connection)
             self._engine.dispose()
         loop.set_default_executor(ThreadPoolExecutor())
 
@@ -202,6 +204,10 @@ class _DbosSteps:
             return await step()
 
         return await DBOS.run_step_async(StepOptions(name=name), call)
+
+
+def _close_connection(_connection: object, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.invalidate()
 
 
 def _quieten_logging() -> None:
