@@ -22,6 +22,8 @@ from lookalike.search.v1 import (
     entity_pb2,
     entity_service_pb2,
     entity_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
 )
 from lookalike.type.v1 import content_pb2, outcome_pb2, vector_pb2
 from lookalike_common.context import current_context
@@ -82,6 +84,8 @@ class Peers:
     """Encode fails as a whole when an image contains such bytes."""
     on_image: dict[bytes, Callable[[], object]] = field(default_factory=dict)
     """Called when an image that contains such bytes is to be encoded, which then never ends."""
+    hidden: bool = False
+    """Whether searches do not see yet what was written."""
     on_call: Callable[[str], None] | None = None
 
     async def enter(self, rpc: str) -> None:
@@ -229,6 +233,16 @@ class FakeEntities(entity_service_pb2_grpc.EntityServiceServicer):
                 result.entity.CopyFrom(known)
         return response
 
+    async def GetEntity(  # noqa: N802 - the name of the rpc
+        self, request: entity_service_pb2.GetEntityRequest, _context: object
+    ) -> entity_pb2.Entity:
+        """Get one with all that it has."""
+        await self._peers.enter("GetEntity")
+        known = self._peers.entities.get((current_context().tenant, request.name))
+        if known is None:
+            raise NotFoundError("no such entity")
+        return known
+
     async def UpsertEntities(  # noqa: N802 - the name of the rpc
         self, request: entity_service_pb2.UpsertEntitiesRequest, _context: object
     ) -> entity_service_pb2.UpsertEntitiesResponse:
@@ -313,6 +327,26 @@ def _content(entity: entity_pb2.Entity) -> tuple[str, str, bytes]:
     )
 
 
+class FakeSearches(search_service_pb2_grpc.SearchServiceServicer):
+    """Finds items by their keys, those that a test does not hide."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def Search(  # noqa: N802 - the name of the rpc
+        self, request: search_service_pb2.SearchRequest, _context: object
+    ) -> search_service_pb2.SearchResponse:
+        """Find what `item = "…"` says."""
+        await self._peers.enter("Search")
+        item = request.filter.removeprefix('item = "').removesuffix('"')
+        found = [
+            search_service_pb2.Hit(entity=entity)
+            for (tenant, _), entity in self._peers.entities.items()
+            if tenant == current_context().tenant and entity.item == item
+        ]
+        return search_service_pb2.SearchResponse(hits=() if self._peers.hidden else found)
+
+
 @asynccontextmanager
 async def running_encoder(
     peers: Peers, port: int = 0, auth: AuthSettings | None = None
@@ -347,6 +381,11 @@ async def running_search(
             "lookalike.search.v1.EntityService",
             entity_service_pb2_grpc.add_EntityServiceServicer_to_server,
             FakeEntities(peers),  # type: ignore[abstract] # as above
+        ),
+        Service(
+            "lookalike.search.v1.SearchService",
+            search_service_pb2_grpc.add_SearchServiceServicer_to_server,
+            FakeSearches(peers),  # type: ignore[abstract] # as above
         ),
     ]
     server = GrpcServer(

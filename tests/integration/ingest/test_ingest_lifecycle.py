@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import grpc
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 
 from lookalike.ingest.v1 import ingest_service_pb2 as pb
 from lookalike.ingest.v1 import job_pb2
-from lookalike_common.errors import BackendUnavailableError
+from lookalike_common.errors import BackendUnavailableError, InternalError
 from lookalike_common.testing import assert_eventually
 from lookalike_ingest.settings import IngestSettings
 from tests.integration.ingest.conftest import Suite, caught, running_ingest
@@ -232,3 +233,32 @@ async def test_a_job_with_a_pace_comes_to_its_end(suite: Suite) -> None:
     done = await suite.finish(job)
     assert (done.state, done.counts.created) == (SUCCEEDED, 30)
     assert done.options.max_items_per_second == 20
+
+
+async def test_succeeded_means_found_by_a_search(suite: Suite) -> None:
+    fill(suite.root, 40)
+    suite.peers.hidden = True
+    job = await suite.create_files()
+    await assert_eventually(lambda: suite.peers.calls["Search"] > 2)
+    now = await suite.get(job)
+    assert (now.state, now.counts.created, now.counts.total) == (RUNNING, 40, 40)
+    suite.peers.hidden = False
+    done = await suite.finish(job)
+    assert done.state == SUCCEEDED
+    searches = suite.peers.calls["Search"]
+    assert (await suite.run_files()).counts.unchanged == 40
+    assert suite.peers.calls["Search"] == searches, "nothing was written"
+
+
+@pytest.mark.parametrize("how", ["hidden", "away"])
+async def test_a_job_ends_though_no_search_finds_it(
+    settings: IngestSettings, peers: Peers, how: str
+) -> None:
+    fill(settings.roots[0], 1)
+    peers.hidden = how == "hidden"
+    if how == "away":
+        peers.failures["Search"] = [InternalError("broken")]
+    jobs = settings.jobs.model_copy(update={"visible_timeout": timedelta(milliseconds=300)})
+    async with running_ingest(settings.model_copy(update={"jobs": jobs}), peers) as suite:
+        assert (await suite.run_files()).state == SUCCEEDED
+    assert peers.calls["Search"]

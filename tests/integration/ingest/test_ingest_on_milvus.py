@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -208,6 +209,27 @@ async def test_text_tables_get_the_declared_types(search: SearchClient, jobs: Jo
     }
     fields = {each.line: each.error.message for each in await jobs.failures(done)}
     assert set(fields) == {3, 4}
+
+
+# --- the end of a job --------------------------------------------------------------------------
+
+
+async def test_what_a_job_wrote_is_visible_and_goes_with_its_asset(
+    search: SearchClient, search_server: GrpcServer, jobs: Jobs
+) -> None:
+    name = await search.create(collection_pb2.VectorField(encoder=TEXT))
+    key = 'a "key" \\ with all'
+    job = await jobs.run(name, **{key: "banana", "other": "cherry"})
+    async with open_channel(loopback(search_server.port)) as channel:
+        client = SearchAdapter(channel)
+        assert await client.is_visible(name, key, job.generation)
+        assert not await client.is_visible(name, key, job.generation + 1)
+        assert await client.is_visible(name, "none", job.generation), "nothing to wait for"
+        asset = f"assets/{hashlib.sha256(b'banana').hexdigest()}"
+        assert await client.delete_made_from(name, asset, job.generation - 1) == 0
+        assert await client.delete_made_from(name, asset, job.generation) == 1
+        assert name in [each async for each in client.list_collections()]
+    assert await search.count(name) == 1
 
 
 # --- a document that shrank --------------------------------------------------------------------

@@ -205,14 +205,14 @@ def _kinds(
     store: JobStore,
     lister: Lister,
     pipeline: Pipeline,
-    entities: EntityStore,
+    entities: SearchClient,
     engine: JobEngine,
     threads: ThreadPoolExecutor,
     meter: ProgressMeter,
     metrics: JobMetrics,
 ) -> Mapping[str, Work]:
     """Return who does the tasks of which kind."""
-    finish = Finish(scope, store, entities)
+    finish = Finish(scope, store, entities, entities, visible_timeout=settings.jobs.visible_timeout)
     expansion = Expansion(
         scope,
         store,

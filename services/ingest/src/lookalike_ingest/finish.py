@@ -4,7 +4,11 @@ A crash on the way leaves the job complete but not final; the task that found it
 sees to all of it once more, which changes nothing that was done.
 """
 
+import asyncio
+import logging
+from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.entities import EntityStore, Sweep
@@ -14,16 +18,35 @@ from lookalike_ingest.job_store import JobStore
 from lookalike_ingest.patience import Patience
 from lookalike_ingest.steps.step import JobFailedError
 
+_LOG = logging.getLogger(__name__)
 _REMOVED_AT_ONCE = 100
+_VISIBLE_INTERVAL = timedelta(seconds=0.1)
+
+
+class Searches(Protocol):
+    """Whether what was written is found."""
+
+    async def is_visible(self, collection: str, item: str, generation: int) -> bool:
+        """Tell whether a search that may be a little behind finds an item in a generation."""
 
 
 class Finish:
     """Finishes jobs."""
 
-    def __init__(self, scope: JobScope, store: JobStore, entities: EntityStore) -> None:
+    def __init__(
+        self,
+        scope: JobScope,
+        store: JobStore,
+        entities: EntityStore,
+        searches: Searches,
+        *,
+        visible_timeout: timedelta,
+    ) -> None:
         self._scope = scope
         self._store = store
         self._entities = entities
+        self._searches = searches
+        self._visible_timeout = visible_timeout
 
     async def run(self, job: Job) -> None:
         """Finish a job of which all items are done; nothing happens to any other one.
@@ -41,13 +64,33 @@ class Finish:
             on_wait=partial(self._store.set_waiting, job.id),
             on_resume=partial(self._store.set_running, job.id),
         )
-        synced = job.needs_finish and not job.unlisted
+        options = job.spec.options
+        synced = options.sync and not options.dry_run and not job.unlisted
         if synced:
             try:
                 await self._remove_vanished(job, patience)
             except LookalikeError as error:
                 raise JobFailedError(error) from error
+        await self._wait_until_visible(job)
         return await self._store.complete(job.id, synced=synced)
+
+    async def _wait_until_visible(self, job: Job) -> None:
+        """Wait until the last item that was written is found, for a while at most.
+
+        What was written before it is found then, too. A search that fails is no reason to fail.
+        """
+        item = await self._store.last_written(job.id)
+        if item is None:
+            return
+        look = partial(self._searches.is_visible, job.spec.collection, item, job.generation)
+        try:
+            async with asyncio.timeout(self._visible_timeout.total_seconds()):
+                while True:
+                    if await look():
+                        return
+                    await asyncio.sleep(_VISIBLE_INTERVAL.total_seconds())
+        except (LookalikeError, TimeoutError) as error:
+            _LOG.info("job %s ends without having been seen by a search: %s", job.id, error)
 
     async def _remove_vanished(self, job: Job, patience: Patience) -> None:
         """Remove the entities of items that are gone, but not what a newer job wrote of them."""

@@ -277,7 +277,7 @@ class Job:
     @property
     def needs_finish(self) -> bool:
         """Whether something is to be seen to between the last item and the end."""
-        return self.spec.options.sync and not self.spec.options.dry_run
+        return not self.spec.options.dry_run and (self.spec.options.sync or self.written > 0)
 
     def works_in(self, round_: int) -> bool:
         """Tell whether tasks of a round have something to do."""

@@ -139,6 +139,9 @@ class JobStore(Protocol):
         `synced`: what vanished from its source was removed.
         """
 
+    async def last_written(self, job_id: str) -> str | None:
+        """Return the key of the item that a job wrote last; None when it wrote nothing."""
+
     async def list_vanished(
         self, job_id: str, *, after: tuple[int, int], limit: int
     ) -> Sequence[VanishedItem]:

@@ -76,6 +76,8 @@ class JobSettings(Frozen):
     """Longest wait between two tries."""
     retention: PositiveDuration = timedelta(days=30)
     """How long ended jobs are remembered."""
+    visible_timeout: PositiveDuration = timedelta(seconds=10)
+    """How long a job's end waits, at most, until a search finds what it wrote last."""
     polling_interval: PositiveDuration = timedelta(seconds=0.1)
     """How often the queues of tasks are looked at."""
     executor: str = Field(default_factory=socket.gethostname, min_length=1, max_length=200)

@@ -13,9 +13,12 @@ from lookalike.search.v1 import (
     entity_pb2,
     entity_service_pb2,
     entity_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
 )
 from lookalike.type.v1 import outcome_pb2, vector_pb2
-from lookalike_common.errors import InternalError, LookalikeError
+from lookalike_common.errors import InternalError, LookalikeError, NotFoundError
+from lookalike_common.ids import WHOLE, entity_id
 from lookalike_common.status import error_from_status
 from lookalike_ingest.adapters.grpc_calls import errors_translated
 from lookalike_ingest.convert.segments import to_segment
@@ -55,6 +58,7 @@ class SearchClient:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._collections = collection_service_pb2_grpc.CollectionServiceStub(channel)
         self._entities = entity_service_pb2_grpc.EntityServiceStub(channel)
+        self._searches = search_service_pb2_grpc.SearchServiceStub(channel)
 
     async def get_collection(self, name: str) -> Collection:
         """Return a collection and those of its fields that an encoder fills."""
@@ -95,6 +99,33 @@ class SearchClient:
         if len(reply.results) != len(entities):
             raise InternalError("the search service answered with another number of results")
         return [_to_outcome(result) for result in reply.results]
+
+    async def is_visible(self, collection: str, item: str, generation: int) -> bool:
+        """Tell whether a search that may be a little behind finds an item in a generation.
+
+        It is asked for by its own vector. An item that is gone is nothing to wait for.
+        """
+        name = _entity_name(collection, entity_id(item, WHOLE, 0))
+        get = entity_service_pb2.GetEntityRequest(name=name, output_fields=["vectors"])
+        try:
+            with errors_translated():
+                entity = await self._entities.GetEntity(get)
+        except NotFoundError:
+            return True
+        if not entity.vectors:
+            return True
+        field, vector = next(iter(entity.vectors.items()))
+        quoted = item.replace("\\", "\\\\").replace('"', '\\"')
+        search = search_service_pb2.SearchRequest(
+            collection=collection,
+            queries=[search_service_pb2.Query(vector=vector, vector_field=field)],
+            filter=f'item = "{quoted}"',
+            output_fields=["generation"],
+            consistency=search_service_pb2.CONSISTENCY_BOUNDED,
+        )
+        with errors_translated():
+            reply = await self._searches.Search(search)
+        return any(hit.entity.generation >= generation for hit in reply.hits)
 
     async def list_collections(self) -> AsyncIterator[str]:
         """Yield the names of the tenant's collections."""

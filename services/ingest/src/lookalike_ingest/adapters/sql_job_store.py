@@ -161,6 +161,12 @@ class SqlJobStore:
             )
         )
 
+    async def last_written(self, job_id: str) -> str | None:
+        """Return the key of the item that a job wrote last."""
+        return await self._database.read(
+            lambda connection: queries.last_written(connection, job_id)
+        )
+
     async def list_vanished(
         self, job_id: str, *, after: tuple[int, int], limit: int
     ) -> Sequence[VanishedItem]:

@@ -86,6 +86,13 @@ def first_pending(connection: sa.Connection, job_id: str) -> int | None:
     return connection.execute(query).scalar_one_or_none()
 
 
+def last_written(connection: sa.Connection, job_id: str) -> str | None:
+    """Return the key of the item that a job wrote last."""
+    last = sa.select(JOBS.c.last_written).where(JOBS.c.id == job_id).scalar_subquery()
+    query = sa.select(ITEMS.c.key).where(ITEMS.c.job == job_id, ITEMS.c.ordinal == last)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def has_left(connection: sa.Connection, job_id: str) -> bool:
     """Tell whether a job has items that failed or were not reached."""
     query = sa.select(ITEMS.c.ordinal).where(ITEMS.c.job == job_id, _LEFT).limit(1)
