@@ -66,3 +66,9 @@ def test_what_failed_is_told_and_retried(ended: list[Ended], running_suite: Suit
     assert ["with failures" in each for each in listed] == [False, True]
     page = (running_suite.root / "guide" / "report.html").read_text(encoding="utf-8")
     assert "broken.png" in page
+
+
+def test_a_dry_run_writes_nothing_and_sync_removes_what_is_gone(ended: list[Ended]) -> None:
+    dry, synced = re.findall(r"^jobs/.*", told(ended, "--dry-run"), re.MULTILINE)
+    assert ", a dry run, succeeded" in dry
+    assert "removed" in synced

@@ -53,6 +53,8 @@ def _in_words(error: LookalikeError) -> str:
             line = f"this server cannot do that yet: {said}"
         case NotFoundError(resource=resource) if re.fullmatch("collections/[^/]+", resource):
             line = f"{said} - `lookalike collections list` shows all"
+        case NotFoundError(resource=resource) if resource.startswith("encoders/"):
+            line = f"{said} - `lookalike encoders list` shows all, `lookalike models install` brings"
         case ServerError():
             line = f"the service failed: {error}"
         case UnavailableError():

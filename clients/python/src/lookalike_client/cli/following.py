@@ -72,7 +72,9 @@ def summary(job: job_pb2.Job) -> str:
     seconds = (job.end_time.ToDatetime() - job.create_time.ToDatetime()).total_seconds()
     because = f" ({job.error.message})" if job.error.message else ""
     dry = ", a dry run," if job.options.dry_run else ""
-    return f"{job.name}{dry} {state}{because} in {seconds:.1f} s: {counts(job)}"
+    removed = job.entities.removed if job.options.sync else 0
+    gone = f"; {removed:,} entities removed" if removed else ""
+    return f"{job.name}{dry} {state}{because} in {seconds:.1f} s: {counts(job)}{gone}"
 
 
 def notes(job: job_pb2.Job) -> Iterator[str]:
