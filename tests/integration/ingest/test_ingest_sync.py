@@ -80,6 +80,15 @@ async def test_other_sources_are_left_alone(suite: Suite) -> None:
     assert sorted(suite.peers.items()) == ["1.png", "2.png", "3.png"]
 
 
+async def test_a_dry_run_of_another_source_keeps_nothing(suite: Suite) -> None:
+    fill(suite.root, 2)
+    await suite.run_files()
+    dry = job_pb2.Options(dry_run=True)
+    await suite.run_files((suite.root / "1.png").as_uri(), options=dry)
+    (suite.root / "1.png").unlink()
+    assert (await sync(suite)).entities.removed == 1
+
+
 @pytest.mark.parametrize("broken", ["archive", "folder"])
 async def test_nothing_is_removed_when_listing_failed(suite: Suite, broken: str) -> None:
     fill(suite.root, 2)

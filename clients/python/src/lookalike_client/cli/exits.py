@@ -54,7 +54,7 @@ def _in_words(error: LookalikeError) -> str:
         case NotFoundError(resource=resource) if re.fullmatch("collections/[^/]+", resource):
             line = f"{said} - `lookalike collections list` shows all"
         case NotFoundError(resource=resource) if resource.startswith("encoders/"):
-            line = f"{said} - `lookalike encoders list` shows all, `lookalike models install` brings"
+            line = f"{said} - `lookalike models install` brings it; then start again"
         case ServerError():
             line = f"the service failed: {error}"
         case UnavailableError():

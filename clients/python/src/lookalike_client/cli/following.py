@@ -73,7 +73,7 @@ def summary(job: job_pb2.Job) -> str:
     because = f" ({job.error.message})" if job.error.message else ""
     dry = ", a dry run," if job.options.dry_run else ""
     removed = job.entities.removed if job.options.sync else 0
-    gone = f"; {removed:,} entities removed" if removed else ""
+    gone = f"; removed {removed:,}" if removed else ""
     return f"{job.name}{dry} {state}{because} in {seconds:.1f} s: {counts(job)}{gone}"
 
 

@@ -86,6 +86,7 @@ def create_job(
             source=source_digest(new.spec),
             paced=new.spec.options.max_items_per_second > 0,
             watches=new.spec.options.watch_interval is not None,
+            dry_run=new.spec.options.dry_run,
         )
     )
     if new.spec.labels:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from lookalike_ingest.adapters.sql_rows import Row, job_from_row
+from lookalike_ingest.adapters.sql_rows import Row
 from lookalike_ingest.adapters.sql_tables import ITEMS, JOBS
 from lookalike_ingest.job import Outcome, VanishedItem
 
@@ -66,10 +66,9 @@ def _history(connection: sa.Connection, job: Row) -> Iterator[Row]:
         earlier = sa.and_(*_of_same_source(JOBS, job), JOBS.c.generation < job.generation)
         last = sa.select(sa.func.max(JOBS.c.generation)).where(earlier, JOBS.c.synced)
         since = connection.execute(last).scalar_one() or 0
-        query = sa.select(JOBS).where(earlier, JOBS.c.generation >= since)
-        for row in connection.execute(query.order_by(JOBS.c.generation)).all():
-            if not job_from_row(row).spec.options.dry_run:
-                yield row
+        wrote = sa.and_(earlier, JOBS.c.generation >= since, sa.not_(JOBS.c.dry_run))
+        query = sa.select(JOBS).where(wrote).order_by(JOBS.c.generation)
+        yield from connection.execute(query).all()
     if job.watches:
         yield job
 
@@ -88,6 +87,7 @@ def _has_another_source(job: Row) -> sa.ColumnElement[bool]:
         other.c.tenant == job.tenant,
         other.c.collection == job.collection,
         other.c.source != job.source,
+        sa.not_(other.c.dry_run),
         theirs.c.job == other.c.id,
         theirs.c.fold == ITEMS.c.fold,
         theirs.c.outcome.in_(_STORED),

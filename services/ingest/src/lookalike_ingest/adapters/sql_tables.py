@@ -56,6 +56,7 @@ JOBS = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("source", sa.String(64), nullable=False),
     sa.Column("watches", sa.Boolean, nullable=False),
+    sa.Column("dry_run", sa.Boolean, nullable=False),
     sa.Column("listed", sa.Boolean, nullable=False, default=False),
     sa.Column("counted", sa.BigInteger, nullable=False, default=0),
     sa.Column("unlisted", sa.BigInteger, nullable=False, default=0),
