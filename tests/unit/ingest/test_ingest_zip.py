@@ -18,6 +18,7 @@ from lookalike_common.errors import (
     UnsupportedMediaError,
 )
 from lookalike_ingest.places import FilePlace, MemberPlace
+from lookalike_ingest.sources.member_names import is_archive_name
 from lookalike_ingest.sources.zip_directory import ArchiveLimits, Member, read_members
 from lookalike_ingest.sources.zip_member import read_member
 from tests.support.zips import assemble, claiming, entry, local, make_zip, overlapping, raw_deflate
@@ -25,7 +26,7 @@ from tests.support.zips import assemble, claiming, entry, local, make_zip, overl
 LIMITS = ArchiveLimits()
 NAMES = st.text(
     st.characters(exclude_characters="/\\:\0", exclude_categories=["Cs"]), min_size=1, max_size=20
-).filter(lambda name: name not in {".", ".."} and not name.lower().endswith(".zip"))
+).filter(lambda name: name not in {".", ".."} and not is_archive_name(name))
 
 
 def listed(archive: bytes, limits: ArchiveLimits = LIMITS) -> list[Member]:
