@@ -11,6 +11,7 @@ from lookalike_common.errors import NotFoundError
 from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.sources.containers import ContainerLimits, Containers
 from lookalike_ingest.sources.local_cache import LocalCache
+from lookalike_ingest.sources.remote import Remotes
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.sources.zip_directory import ArchiveLimits
 
@@ -22,6 +23,7 @@ def containers_in(
     archives: ArchiveLimits | None = None,
     memory_bytes: int = 4 << 20,
     cache_bytes: int = 1 << 30,
+    remotes: Remotes | None = None,
 ) -> Iterator[Containers]:
     """Yield containers that may read `folder`; assets are files in it called by their hash."""
 
@@ -33,7 +35,14 @@ def containers_in(
 
     cache = LocalCache(folder / ".cache", cache_bytes)
     limits = ContainerLimits(archives or ArchiveLimits(), memory_bytes)
-    containers = Containers(Roots([folder]), open_asset, unzstd, cache=cache, limits=limits)
+    containers = Containers(
+        Roots([folder]),
+        open_asset,
+        unzstd,
+        cache=cache,
+        remotes=remotes or Remotes({}),
+        limits=limits,
+    )
     try:
         yield containers
     finally:

@@ -22,6 +22,7 @@ from lookalike_ingest.adapters.encoder_client import EncoderClient
 from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.adapters.folder_spool import FolderSpool
 from lookalike_ingest.adapters.markdown_plain import MarkdownPlain
+from lookalike_ingest.adapters.object_stores import ObjectStores, StoreAccess
 from lookalike_ingest.adapters.postgres_presence import PostgresPresence
 from lookalike_ingest.adapters.search_client import SearchClient
 from lookalike_ingest.adapters.semantic_cutter import SemanticCutter
@@ -67,6 +68,7 @@ from lookalike_ingest.sources.lines import RecordLimits
 from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.sources.local_cache import LocalCache
 from lookalike_ingest.sources.record_files import RecordFiles
+from lookalike_ingest.sources.remote import Remotes
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.sources.table_items import TableLister
 from lookalike_ingest.sources.tables import Tables
@@ -102,6 +104,7 @@ FEATURES = (
     "files",
     "gzip",
     "items",
+    "object-stores",
     "pace",
     "pause",
     "pdf",
@@ -138,8 +141,9 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         decoder = DecodePool(_process_limits(settings), _decode_limits(settings))
         stack.callback(decoder.close)
         scope = JobScope(store, feed, spool, meter, _backoff(settings))
-        containers = _open_containers(settings, roots, assets, stack)
-        lister, read_row = _open_sources(settings, roots, containers, stack)
+        remotes = _remotes(settings)
+        containers = _open_containers(settings, roots, remotes, assets, stack)
+        lister, read_row = _open_sources(settings, roots, remotes, containers, stack)
         pipeline = _pipeline(
             settings,
             containers=containers,
@@ -170,6 +174,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             scope,
             spool=spool,
             roots=roots,
+            remotes=remotes,
             assets=assets,
             entities=entities,
             encoder=encoder,
@@ -312,19 +317,32 @@ async def _open_assets(settings: IngestSettings, stack: AsyncExitStack) -> Folde
     return assets
 
 
+def _remotes(settings: IngestSettings) -> Remotes:
+    stores = [StoreAccess(each.prefix, each.config()) for each in settings.stores]
+    return Remotes({"object": ObjectStores(stores)})
+
+
 def _open_containers(
-    settings: IngestSettings, roots: Roots, assets: AssetStore, stack: AsyncExitStack
+    settings: IngestSettings,
+    roots: Roots,
+    remotes: Remotes,
+    assets: AssetStore,
+    stack: AsyncExitStack,
 ) -> Containers:
     cache = LocalCache(settings.data_dir / "cache", int(settings.archives.cache_bytes))
     stack.callback(cache.close)
     limits = ContainerLimits(_archive_limits(settings))
-    containers = Containers(roots, assets.open, unzstd, cache=cache, limits=limits)
+    containers = Containers(roots, assets.open, unzstd, cache=cache, remotes=remotes, limits=limits)
     stack.callback(containers.close)
     return containers
 
 
 def _open_sources(
-    settings: IngestSettings, roots: Roots, containers: Containers, stack: AsyncExitStack
+    settings: IngestSettings,
+    roots: Roots,
+    remotes: Remotes,
+    containers: Containers,
+    stack: AsyncExitStack,
 ) -> tuple[Lister, ReadRowStep]:
     """Return what lists all sources, and what reads the rows of tables."""
     limits = settings.tables
@@ -333,7 +351,7 @@ def _open_sources(
     )
     records = RecordFiles(record_limits, open_key_set)
     unfolding = Unfolding(containers, _archive_limits(settings), [records])
-    files = FilesLister(roots, containers, unfolding)
+    files = FilesLister(roots, remotes, containers, unfolding)
     parquet = ArrowParquet(
         max_columns=limits.max_columns, max_group_bytes=int(limits.max_row_group_bytes)
     )

@@ -14,6 +14,7 @@ from lookalike_ingest.finish import Finish
 from lookalike_ingest.job import Job, NewItem
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
+from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.shard import SHARD
 from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.steps.step import JobFailedError
@@ -83,7 +84,7 @@ class Expansion:
 
     async def _list_source(self, job: Job) -> None:
         found = self._lister.list_items(job)
-        while items := await self._take(found):
+        while items := await self._take(job, found):
             if job.retry_of:
                 items = await self._store.drop_done(job.retry_of, items)
             await self._store.add_items(job.id, items, job.expansion)
@@ -110,11 +111,15 @@ class Expansion:
         except LookalikeError as error:
             raise JobFailedError(error) from error
 
-    async def _take(self, found: Iterator[NewItem]) -> Sequence[NewItem]:
+    async def _take(self, job: Job, found: Iterator[NewItem]) -> Sequence[NewItem]:
+        """Return the next items; a source that is away makes the job wait, and begin again."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, lambda: list(islice(found, _LISTED_AT_ONCE))
-        )
+        take = partial(_take_some, found)
+        try:
+            return await loop.run_in_executor(self._threads, take)
+        except TRANSIENT as error:
+            await self._store.set_waiting(job.id, f"source: {error.message}")
+            raise
 
     def _choose_shard_items(self, total: int) -> int:
         """Make shards small enough that a small job also keeps all workers busy."""
@@ -140,3 +145,7 @@ class Expansion:
             turn = turns.of(number)
             await self._engine.submit(Task(SHARD, job.id, first, last, task.round, turn))
         return job.found
+
+
+def _take_some(found: Iterator[NewItem]) -> Sequence[NewItem]:
+    return list(islice(found, _LISTED_AT_ONCE))

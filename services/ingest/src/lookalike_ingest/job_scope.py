@@ -61,7 +61,7 @@ class JobScope:
                 return await self._guard_once(task, work)
             except TRANSIENT as error:
                 failures += 1
-                _LOG.warning("job %s waits for the job store: %s", task.job, error.message)
+                _LOG.warning("job %s waits: %s", task.job, error.message)
                 await asyncio.sleep(self._backoff.delay(failures))
 
     async def settle(self, job: Job) -> None:

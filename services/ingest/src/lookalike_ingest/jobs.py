@@ -46,6 +46,7 @@ from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobFilter, JobStore, NewJob
 from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import AssetPlace, SpooledContent, SpoolPlace
+from lookalike_ingest.sources.remote import Remotes
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.spec_codec import spec_digest
 from lookalike_ingest.spool import Spool
@@ -110,6 +111,7 @@ class Jobs:
         *,
         spool: Spool,
         roots: Roots,
+        remotes: Remotes,
         assets: AssetStore,
         entities: EntityStore,
         encoder: Encoder,
@@ -121,6 +123,7 @@ class Jobs:
         self._scope = scope
         self._spool = spool
         self._roots = roots
+        self._remotes = remotes
         self._assets = assets
         self._entities = entities
         self._encoder = encoder
@@ -332,7 +335,11 @@ class Jobs:
 
     def _check_uri(self, uri: str, field_path: str) -> None:
         try:
-            self._roots.resolve_uri(uri)
+            remote = self._remotes.serving(uri)
+            if remote is not None:
+                remote.place_of(uri)
+            else:
+                self._roots.resolve_uri(uri)
         except LookalikeError as error:
             raise error.at(field_path) from error
 

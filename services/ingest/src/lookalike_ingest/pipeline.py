@@ -85,7 +85,8 @@ class Pipeline:
         report = BatchReport()
         try:
             context = await self._context(job, collection, patience, calls)
-            prepared = await self._prepare(job, context, items, report)
+            prepare = partial(self._prepare, job, context, items, report)
+            prepared = await patience.call("source", prepare)
             changed = await self._drop_unchanged(job, collection, prepared, patience, report)
             if job.spec.options.dry_run:
                 await self._try(changed, report)

@@ -49,7 +49,25 @@ class SpoolPlace:
     kind: Literal["spool"] = "spool"
 
 
-WholePlace: TypeAlias = FilePlace | AssetPlace
+@dataclass(frozen=True, slots=True)
+class ObjectPlace:
+    """An object in a configured object store."""
+
+    store: str
+    """The configured prefix, `s3://bucket/prefix/`."""
+    key: str
+    """Below the prefix."""
+    etag: str
+    """Of the object that was listed; empty for whichever is there."""
+    size: int
+    """Negative where nobody asked yet."""
+    kind: Literal["object"] = "object"
+
+
+RemotePlace: TypeAlias = ObjectPlace
+"""What lies elsewhere."""
+
+WholePlace: TypeAlias = FilePlace | AssetPlace | RemotePlace
 """What lies in nothing else."""
 
 
@@ -68,6 +86,9 @@ class MemberPlace:
     kind: Literal["member"] = "member"
 
 
+ContainerPlace: TypeAlias = WholePlace | MemberPlace
+"""What may hold other items."""
+
 Compression: TypeAlias = Literal["", "gzip", "zstd"]
 """How a file is packed as a whole; empty for not at all."""
 
@@ -76,7 +97,7 @@ Compression: TypeAlias = Literal["", "gzip", "zstd"]
 class SlicePlace:
     """A stretch of a container, unpacked: a member of a tar archive, a record, a row."""
 
-    container: Annotated[WholePlace | MemberPlace, Field(discriminator="kind")]
+    container: Annotated[ContainerPlace, Field(discriminator="kind")]
     compression: Compression
     offset: int
     """In the unpacked bytes."""
@@ -97,7 +118,7 @@ class SlicePlace:
 class ParquetPlace:
     """One row of a Parquet file."""
 
-    container: Annotated[WholePlace | MemberPlace, Field(discriminator="kind")]
+    container: Annotated[ContainerPlace, Field(discriminator="kind")]
     row_group: int
     row: int
     """In its row group, from 0."""
@@ -108,10 +129,7 @@ class ParquetPlace:
     kind: Literal["parquet"] = "parquet"
 
 
-ContainerPlace: TypeAlias = WholePlace | MemberPlace
-"""What may hold other items."""
-
-Place: TypeAlias = FilePlace | AssetPlace | SpoolPlace | MemberPlace | SlicePlace | ParquetPlace
+Place: TypeAlias = ContainerPlace | SpoolPlace | SlicePlace | ParquetPlace
 """Any of them; a new kind of place is one class more here, with a `kind` of its own."""
 
 # A TypeAdapter of an annotated union has no type that mypy could spell.

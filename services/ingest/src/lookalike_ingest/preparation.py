@@ -6,7 +6,14 @@ They block (files, hashing, decoding), so the pipeline runs them in threads.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lookalike_common.errors import InternalError, InvalidContentError, LookalikeError
+from lookalike_common.errors import (
+    InternalError,
+    InvalidContentError,
+    LocationNotAllowedError,
+    LookalikeError,
+    NotFoundError,
+    SourceChangedError,
+)
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.content_hash import content_hash
@@ -14,6 +21,7 @@ from lookalike_ingest.entities import AttributeType
 from lookalike_ingest.found_attributes import as_declared, identity_of, of_place
 from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome, TableSource
 from lookalike_ingest.original import Blob, Original
+from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import MemberPlace, ParquetPlace, SlicePlace, line_of
 from lookalike_ingest.steps.decode import DecodeError, DecodeInput, DecodeStep
 from lookalike_ingest.steps.fetch import FetchError, FetchInput, FetchStep
@@ -22,6 +30,8 @@ from lookalike_ingest.steps.split import Part, SplitContext, SplitError, Splitte
 from lookalike_ingest.steps.step import ItemSkippedError, StepError
 from lookalike_ingest.steps.unpack import UnpackInput, UnpackStep
 from lookalike_ingest.stopwatch import Stopwatch
+
+_GONE = (LocationNotAllowedError, NotFoundError, SourceChangedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,8 @@ class Preparation:
         except ItemSkippedError:
             return ItemResult(item.ordinal, Outcome.SKIPPED)
         except StepError as error:
+            if isinstance(error.cause, TRANSIENT):
+                raise error.cause from error  # no fault of the item's: it is tried again
             problem = replace(error.to_problem(), line=line_of(item.place))
             return ItemResult(item.ordinal, Outcome.FAILED, problem=problem)
 
@@ -98,6 +110,10 @@ class Preparation:
                     decoded = self._decode.run(DecodeInput(blob, context))
             except OSError as error:
                 raise FetchError(error) from error
+            except DecodeError as error:  # what is far away is opened first and brought later
+                if isinstance(error.cause, _GONE):
+                    raise FetchError(error.cause) from error
+                raise
         original, splitter = decoded.original, decoded.splitter
         declared, row = context.collection.attributes, original.row
         found = {} if row else of_place(job, item.key, original.media_type)

@@ -149,6 +149,27 @@ class TableSettings(Frozen):
     """Bytes of a row group of a Parquet file, unpacked, as its footer declares them."""
 
 
+class StoreSettings(Frozen):
+    """A prefix in an object store that jobs may read."""
+
+    prefix: str = Field(pattern=r"^(s3|gs|az)://[^/?#]+(/[^?#]*)?$")
+    """`s3://bucket/prefix/`, `gs://…` or `az://container/…`; everything below it may be read."""
+    endpoint: str = ""
+    """URL of a store that is not the cloud's own; `http://` is taken, too."""
+    region: str = ""
+    """Region of the bucket, for S3."""
+    credentials: dict[str, SecretStr] = Field(default_factory=dict)
+    """By obstore's names: `access_key_id` and `secret_access_key` for S3, `service_account_key` for
+    Google, `account_name` and `account_key` for Azure. Empty: the environment's or the machine's.
+    """
+
+    def config(self) -> dict[str, str]:
+        """Return what obstore is told."""
+        named = {"endpoint": self.endpoint, "region": self.region}
+        secrets = {key: value.get_secret_value() for key, value in self.credentials.items()}
+        return {key: value for key, value in (named | secrets).items() if value}
+
+
 class AssetSettings(Frozen):
     """How originals are kept."""
 
@@ -180,6 +201,8 @@ class IngestSettings(ServiceSettings):
     between that lends one to several clients. A replica opens up to 17 connections."""
     roots: tuple[Path, ...] = ()
     """Folders that jobs may read, as a JSON list; none by default."""
+    stores: tuple[StoreSettings, ...] = ()
+    """Object stores that jobs may read, as a JSON list; none by default."""
     encoder: TargetSettings = TargetSettings(
         address="127.0.0.1:50051", deadline=timedelta(seconds=120)
     )

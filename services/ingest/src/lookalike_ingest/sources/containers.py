@@ -20,16 +20,22 @@ from lookalike_ingest.places import (
     ContainerPlace,
     FilePlace,
     MemberPlace,
+    ObjectPlace,
+    RemotePlace,
     SlicePlace,
     place_to_text,
 )
 from lookalike_ingest.sources.cursors import Cursors
 from lookalike_ingest.sources.local_cache import LocalCache
+from lookalike_ingest.sources.remote import Remotes
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.sources.streams import (
+    LAZY_BYTES,
     CountingReader,
     bounded,
+    first_bytes,
     gunzip,
+    lazy,
     read_pieces,
     reader,
     window,
@@ -64,21 +70,24 @@ class Containers:
         unzstd: Unpack,
         *,
         cache: LocalCache,
+        remotes: Remotes,
         limits: ContainerLimits,
     ) -> None:
         self._roots = roots
         self._open_asset = open_asset
         self._unpack: Mapping[str, Unpack] = {"gzip": gunzip, "zstd": unzstd}
         self._cache = cache
+        self._remotes = remotes
         self._limits = limits
         self._cursors = Cursors()
 
     def open(self, tenant: str, place: ContainerPlace | SlicePlace) -> BinaryIO:
         """Open the bytes of a place, seekable, from their beginning; not unpacked any further.
 
-        Raises SourceChangedError for what is not any more as it was listed, NotFoundError,
-        LocationNotAllowedError, InvalidContentError or UnsafeArchiveError for what is damaged or
-        lies, LimitExceededError.
+        What must be brought or unpacked is so once it is read beyond its beginning, and reading
+        raises the same errors: SourceChangedError for what is not any more as it was listed,
+        NotFoundError, LocationNotAllowedError, InvalidContentError or UnsafeArchiveError for what
+        is damaged or lies, LimitExceededError, BackendUnavailableError.
         """
         match place:
             case FilePlace(path):
@@ -89,6 +98,8 @@ class Containers:
                 return self._hold(tenant, place, place.size, partial(self._member, tenant, place))
             case SlicePlace():
                 return self._open_slice(tenant, place)
+            case ObjectPlace():
+                return self._open_remote(tenant, place)
 
     def open_stream(
         self, tenant: str, container: ContainerPlace, compression: Compression
@@ -105,7 +116,7 @@ class Containers:
         Empty where it cannot change without being another container.
         """
         file_place = place.archive if isinstance(place, MemberPlace) else place
-        if isinstance(file_place, AssetPlace):
+        if not isinstance(file_place, FilePlace):
             return ""
         with self.open(tenant, file_place) as file:
             facts = os.fstat(file.fileno())
@@ -115,37 +126,60 @@ class Containers:
         """Let go of what is kept open."""
         self._cursors.close()
 
+    def _open_remote(self, tenant: str, place: RemotePlace) -> BinaryIO:
+        files = self._remotes.of(place)
+        if not place.etag or place.size < 0:
+            place = files.look(place)
+        return self._hold(tenant, place, place.size, partial(files.read, place))
+
     def _open_slice(self, tenant: str, place: SlicePlace) -> BinaryIO:
         if place.version and place.version != self.version(tenant, place.container):
             raise SourceChangedError("the file changed since it was listed")
-        if not place.compression and not isinstance(place.container, MemberPlace):
+        in_order = place.compression or isinstance(place.container, MemberPlace)
+        if not in_order and place.length <= self._limits.memory_bytes:
             return _cut(self.open(tenant, place.container), place)
-        return self._hold(tenant, place, place.length, partial(self._slice, tenant, place))
+        pieces = partial(self._slice if in_order else self._stretch, tenant, place)
+        return self._hold(tenant, place, place.length, pieces)
 
     def _hold(
         self,
         tenant: str,
-        place: MemberPlace | SlicePlace,
+        place: MemberPlace | SlicePlace | RemotePlace,
         size: int,
-        pieces: Callable[[], Iterator[bytes]],
+        pieces: Callable[[int], Iterator[bytes]],
     ) -> BinaryIO:
-        """Unpack what can be read forwards only: into memory, or the local cache."""
-        if 0 <= size <= self._limits.memory_bytes:
-            return io.BytesIO(b"".join(pieces()))
-        return self._cache.open(f"{tenant}\0{place_to_text(place)}", size, pieces)
+        """Open what must be brought or unpacked: in memory, or in the local cache.
 
-    def _slice(self, tenant: str, place: SlicePlace) -> Iterator[bytes]:
-        """Yield the bytes of a place in something that can be read forwards only."""
+        `pieces` yields its first bytes, or all for a negative number.
+        """
+        if 0 <= size <= self._limits.memory_bytes:
+            return io.BytesIO(b"".join(_exactly(pieces(-1), size)))
+        key = f"{tenant}\0{place_to_text(place)}"
+        cached = self._cache.find(key)
+        if cached is not None:
+            return cached
+        whole = partial(self._cache.open, key, size, lambda: _exactly(pieces(-1), size))
+        return whole() if size < 0 else lazy(size, lambda: b"".join(pieces(LAZY_BYTES)), whole)
+
+    def _stretch(self, tenant: str, place: SlicePlace, length: int) -> Iterator[bytes]:
+        """Yield the first bytes of a place in something that can be read anywhere."""
+        with _cut(self.open(tenant, place.container), place) as file:
+            yield from read_pieces(file, length)
+
+    def _slice(self, tenant: str, place: SlicePlace, wanted: int) -> Iterator[bytes]:
+        """Yield the first bytes of a place in something that can be read forwards only."""
+        if wanted < 0 or 0 <= place.length < wanted:
+            wanted = place.length
         key = (tenant, place.container, place.compression, place.version)
         opener = partial(self.open_stream, tenant, place.container, place.compression)
         length, limit = 0, self._limits.archives.member_bytes
         with self._cursors.at(key, opener, place.offset) as cursor:
-            for piece in read_pieces(cursor, place.length):
+            for piece in read_pieces(cursor, wanted):
                 length += len(piece)
                 if length > limit:
                     raise LimitExceededError(f"this has more than {limit} bytes")
                 yield piece
-        if length < place.length:
+        if length < wanted:
             raise SourceChangedError("the file ends before a place that was listed")
 
     def _stream(
@@ -166,14 +200,16 @@ class Containers:
 
     def _open_forwards(self, tenant: str, container: ContainerPlace) -> BinaryIO:
         if isinstance(container, MemberPlace):
-            return reader(self._member(tenant, container))
+            return reader(self._member(tenant, container, -1))
         return self.open(tenant, container)
 
-    def _member(self, tenant: str, place: MemberPlace) -> Iterator[bytes]:
+    def _member(self, tenant: str, place: MemberPlace, wanted: int) -> Iterator[bytes]:
+        """Yield the first bytes of a member, whose checksum is known only behind its last one."""
         with closing(self.open(tenant, place.archive)) as file:
             if file.seek(0, os.SEEK_END) != place.archive_size:
                 raise SourceChangedError("the archive changed since it was listed")
-            yield from stream_member(file, place)
+            pieces = stream_member(file, place)
+            yield from pieces if wanted < 0 else first_bytes(pieces, wanted)
 
 
 def detect_compression(file: BinaryIO) -> Compression:
@@ -191,3 +227,15 @@ def _cut(file: BinaryIO, place: SlicePlace) -> BinaryIO:
         file.close()
         raise InvalidContentError("the file ends before a place that was listed: it is truncated")
     return window(file, place.offset, length)
+
+
+def _exactly(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Yield pieces that must have `size` bytes together, if that is not negative."""
+    length = 0
+    for piece in pieces:
+        length += len(piece)
+        if 0 <= size < length:
+            break
+        yield piece
+    if size >= 0 and length != size:
+        raise SourceChangedError("the file has another size than when it was listed")

@@ -17,11 +17,13 @@ from lookalike_common.errors import (
 )
 from lookalike_common.ids import parse_name
 from lookalike_ingest.job import FilesSource, NewItem
+from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import AssetPlace, FilePlace
 from lookalike_ingest.sources.containers import Containers
 from lookalike_ingest.sources.folder import FoundFile, walk_folder
 from lookalike_ingest.sources.found import NOWHERE, Found, refused, skipped
 from lookalike_ingest.sources.globs import Globs
+from lookalike_ingest.sources.remote import Remotes, find_remote
 from lookalike_ingest.sources.roots import Roots, is_folder_uri, text_of, uri_of
 from lookalike_ingest.sources.unfolding import Unfolding
 
@@ -31,8 +33,11 @@ _ASSETS = "assets/"
 class FilesLister:
     """Lists sources of files."""
 
-    def __init__(self, roots: Roots, containers: Containers, unfolding: Unfolding) -> None:
+    def __init__(
+        self, roots: Roots, remotes: Remotes, containers: Containers, unfolding: Unfolding
+    ) -> None:
         self._roots = roots
+        self._remotes = remotes
         self._containers = containers
         self._unfolding = unfolding
 
@@ -42,6 +47,8 @@ class FilesLister:
         for uri in source.uris:
             try:
                 yield from self._list_uri(tenant, uri, globs)
+            except TRANSIENT:
+                raise
             except (LookalikeError, OSError) as error:
                 yield refused(uri, uri, NOWHERE, "fetch", error)
 
@@ -54,6 +61,9 @@ class FilesLister:
             place = AssetPlace(parse_name(uri, "assets", field="")[0])
             with self._containers.open(tenant, place) as file:
                 return Found(uri, uri, place, file.seek(0, os.SEEK_END))
+        remote = self._remotes.serving(uri)
+        if remote is not None:
+            return find_remote(remote, uri)
         path = self._roots.resolve_uri(uri)
         return _found(text_of(Path(path).name), path)
 
@@ -61,7 +71,12 @@ class FilesLister:
         if uri.startswith(_ASSETS):
             yield from self._list_asset(tenant, uri, globs)
         elif is_folder_uri(uri):
-            yield from self._list_folder(tenant, self._roots.resolve_uri(uri), globs)
+            remote = self._remotes.serving(uri)
+            if remote is None:
+                yield from self._list_folder(tenant, self._roots.resolve_uri(uri), globs)
+                return
+            for found in remote.walk(uri):
+                yield from self._unfolding.unfold(tenant, found, globs)
         else:
             yield from self._unfolding.unfold_alone(tenant, self.find(tenant, uri), globs)
 

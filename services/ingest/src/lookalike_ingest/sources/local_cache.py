@@ -51,7 +51,7 @@ class LocalCache:
         negative. Raises LimitExceededError for one that is larger than the cache, StorageFullError,
         and what `pieces` raises.
         """
-        name = hashlib.sha256(os.fsencode(key)).hexdigest()
+        name = _name(key)
         with self._key_locks[hash(name) % _LOCKS]:
             file = _open_if_there(self._folder / name)
             if file is None:
@@ -62,6 +62,10 @@ class LocalCache:
                 self._sizes.move_to_end(name)
         self._make_room(0)
         return file
+
+    def find(self, key: str) -> BinaryIO | None:
+        """Open the file of a key, or return None where it is not there."""
+        return _open_if_there(self._folder / _name(key))
 
     def close(self) -> None:
         """Remove everything."""
@@ -94,6 +98,10 @@ class LocalCache:
                 name, size = self._sizes.popitem(last=False)
                 (self._folder / name).unlink(missing_ok=True)
                 total -= size
+
+
+def _name(key: str) -> str:
+    return hashlib.sha256(os.fsencode(key)).hexdigest()
 
 
 def _open_if_there(path: Path) -> BinaryIO | None:

@@ -27,7 +27,8 @@ def absolute_uri(reference: str, table_uri: str) -> str:
         return reference
     if table_uri.startswith(_ASSETS):
         raise LocationNotAllowedError("a table that is an asset needs whole URIs in its rows")
-    path = quote(reference)
+    quoted = table_uri.startswith((_FILE, "https://", "http://"))
+    path = quote(reference) if quoted else reference
     if reference.startswith("/"):
         if not table_uri.startswith(_FILE):
             raise LocationNotAllowedError("a path from the root needs a table among files")

@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from lookalike_common.errors import InvalidContentError, LimitExceededError, UnsafeArchiveError
@@ -100,6 +100,78 @@ class Window(io.RawIOBase):
             self._file.close()
 
 
+class LazyFile(io.RawIOBase):
+    """A file whose beginning is cheap to have, and whose whole is brought once it is needed."""
+
+    def __init__(self, size: int, head: Callable[[], bytes], whole: Callable[[], BinaryIO]) -> None:
+        super().__init__()
+        self._size = size
+        self._head = head
+        self._open_whole = whole
+        self._begun: bytes | None = None
+        self._whole: BinaryIO | None = None
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move; nothing is brought for that."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def fileno(self) -> int:
+        """Return the number of the whole file, which is brought for that."""
+        return self._bring().fileno()
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        """Fill the buffer, from the beginning if that has it."""
+        target = memoryview(buffer).cast("B")
+        if self._whole is None and self._begun is None and self._position < LAZY_BYTES:
+            self._begun = self._head()
+        end = min(self._position + len(target), self._size)
+        if self._whole is None and end <= len(self._begun or b""):
+            data = (self._begun or b"")[self._position : end]
+        else:
+            whole = self._bring()
+            whole.seek(self._position)
+            data = whole.read(len(target))
+        target[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close what was brought."""
+        if not self.closed:
+            super().close()
+            if self._whole is not None:
+                self._whole.close()
+
+    def _bring(self) -> BinaryIO:
+        if self._whole is None:
+            self._whole = self._open_whole()
+        return self._whole
+
+
+LAZY_BYTES = 64 << 10
+"""How much of a lazy file is its beginning."""
+
+
+def lazy(size: int, head: Callable[[], bytes], whole: Callable[[], BinaryIO]) -> BinaryIO:
+    """Return a seekable file, see `LazyFile`."""
+    return io.BufferedReader(LazyFile(size, head, whole), LAZY_BYTES // 8)
+
+
 def window(file: BinaryIO, start: int, length: int) -> BinaryIO:
     """Return a seekable file over a stretch of a seekable one."""
     return io.BufferedReader(Window(file, start, length), _CHUNK)
@@ -157,6 +229,15 @@ def bounded(
         if unpacked > total_bytes:
             raise LimitExceededError(f"this unpacks to more than {total_bytes} bytes")
         yield piece
+
+
+def first_bytes(pieces: Iterator[bytes], wanted: int) -> Iterator[bytes]:
+    """Yield pieces up to `wanted` bytes."""
+    for piece in pieces:
+        yield piece[:wanted]
+        wanted -= len(piece)
+        if wanted <= 0:
+            return
 
 
 class Readable(Protocol):

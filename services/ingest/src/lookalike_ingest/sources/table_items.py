@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.columns import Columns, parse_columns, read_key, read_uri
 from lookalike_ingest.job import NewItem, TableSource
+from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import line_of
 from lookalike_ingest.sources.found import NOWHERE, Found, refused, taken
 from lookalike_ingest.sources.references import FindFile
@@ -28,6 +29,8 @@ class TableLister:
             table = self._find(tenant, source.uri)
             for row in self._tables.list_rows(tenant, table.place, table.key, mapping):
                 yield _item(table, row, mapping)
+        except TRANSIENT:
+            raise
         except (LookalikeError, OSError) as error:
             yield refused(source.uri, source.uri, NOWHERE, "unpack", error)
 

@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol
 
 from lookalike_common.errors import LookalikeError, UnsafeArchiveError
 from lookalike_ingest.job import NewItem
+from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import Compression, MemberPlace, WholePlace
 from lookalike_ingest.sources.containers import Containers, detect_compression
 from lookalike_ingest.sources.found import Extent, Found, refused, skipped, taken
@@ -74,6 +75,8 @@ class Unfolding:
         """
         try:
             shape = self.look(tenant, found)
+        except TRANSIENT:
+            raise
         except (LookalikeError, OSError) as error:
             yield refused(found.key, found.uri, found.place, "fetch", error)
             return
@@ -136,6 +139,8 @@ class Unfolding:
                     yield skipped(found.key, found.uri, found.place)
                 case _:
                     yield self._list_one(tenant, found, shape)
+        except TRANSIENT:
+            raise
         except (LookalikeError, OSError) as error:
             key = found.uri if shape.kind in _ARCHIVES and not prefix else found.key
             yield refused(key, found.uri, found.place, step, error)
@@ -205,6 +210,8 @@ class Unfolding:
         stream = reader(read_pieces(archive, -1))
         try:
             yield from self._list_records(stream, inner, found, member.name)
+        except TRANSIENT:
+            raise
         except LookalikeError as error:
             yield refused(found.key, found.uri, found.place, "unpack", error)
 

@@ -10,7 +10,14 @@ from typing import BinaryIO
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.media_types import Modality
 from lookalike_ingest.original import Blob
-from lookalike_ingest.places import AssetPlace, FilePlace, SpooledContent, SpoolPlace
+from lookalike_ingest.places import (
+    AssetPlace,
+    FilePlace,
+    ObjectPlace,
+    SpooledContent,
+    SpoolPlace,
+    WholePlace,
+)
 from lookalike_ingest.sources.containers import Containers
 from lookalike_ingest.spool import Spool
 from lookalike_ingest.steps.step import StepError
@@ -32,7 +39,7 @@ class FetchInput:
     job_id: str
     name: str
     """What a file's name claims, it should hold."""
-    place: FilePlace | AssetPlace | SpoolPlace
+    place: WholePlace | SpoolPlace
 
 
 class FetchError(StepError):
@@ -52,7 +59,7 @@ class FetchStep:
         """Return an item's bytes, opened. Raises FetchError."""
         try:
             match item.place:
-                case FilePlace():
+                case FilePlace() | ObjectPlace():
                     return opened(
                         partial(self._containers.open, item.tenant, item.place), item.name
                     )
