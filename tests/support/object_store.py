@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import obstore
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from obstore.store import S3Store
 from werkzeug.serving import make_server
 
@@ -33,7 +33,7 @@ class StoreServer:
         self.endpoint = ""
 
     # Any: the types of WSGI are those of werkzeug.
-    def __call__(self, environ: Mapping[str, Any], start_response: Any) -> Any:
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]
         self.requests.append((environ["REQUEST_METHOD"], path, environ.get("HTTP_RANGE", "")))
         if self.broken:

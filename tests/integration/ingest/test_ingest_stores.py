@@ -98,6 +98,24 @@ async def test_one_object_and_globs(suite: Suite, store: StoreServer) -> None:
     assert not [path for _, path, _ in store.requests if "x.zip" in path]
 
 
+async def test_tables_whose_rows_refer_to_objects(suite: Suite, store: StoreServer) -> None:
+    rows = f"id,file\none,cats/a b.png\ntwo,{PREFIX}cats/c.png\nthree,s3://{BUCKET}/secret.png\n"
+    store.put(
+        {
+            "shared/list.csv.gz": gzip.compress(rows.encode()),
+            "shared/cats/a b.png": png(1),
+            "shared/cats/c.png": png(2),
+            "secret.png": png(3),
+        }
+    )
+    table = job_pb2.TableSource(
+        uri=f"{PREFIX}list.csv.gz", columns={"item": "id", "uri": "file"}
+    )
+    done = await suite.finish(await suite.create(job_pb2.Job(collection=COLLECTION, table=table)))
+    assert await reasons(suite, done) == {"three": ("fetch", "LOCATION_NOT_ALLOWED")}
+    assert set(suite.peers.items()) == {"one", "two"}
+
+
 async def test_what_is_of_no_use_is_not_brought(suite: Suite, store: StoreServer) -> None:
     store.put({"shared/film.iso": os.urandom(6 << 20), "shared/huge.png": png(1) + bytes(40 << 20)})
     done = await suite.run_files(PREFIX)
