@@ -108,9 +108,7 @@ async def test_tables_whose_rows_refer_to_objects(suite: Suite, store: StoreServ
             "secret.png": png(3),
         }
     )
-    table = job_pb2.TableSource(
-        uri=f"{PREFIX}list.csv.gz", columns={"item": "id", "uri": "file"}
-    )
+    table = job_pb2.TableSource(uri=f"{PREFIX}list.csv.gz", columns={"item": "id", "uri": "file"})
     done = await suite.finish(await suite.create(job_pb2.Job(collection=COLLECTION, table=table)))
     assert await reasons(suite, done) == {"three": ("fetch", "LOCATION_NOT_ALLOWED")}
     assert set(suite.peers.items()) == {"one", "two"}
