@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import math
+import gzip
 import random
-import struct
-import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from lookalike.ingest.v1 import job_pb2
+from tests.support.media import moving, picture, silence, sound, tone, video, wav
 from tests.support.pictures import png
+from tests.support.tars import make_tar
 from tests.support.zips import make_zip
 
 ENCODERS: Final = {
@@ -25,7 +24,6 @@ ENCODERS: Final = {
 }
 """By vector field: what a collection for all of it needs."""
 _WORDS = ("river", "stone", "copper", "window", "garden", "quiet", "morning", "engine", "paper")
-_RATE = 16_000
 
 
 @dataclass
@@ -63,9 +61,13 @@ def _files(root: Path) -> Mix:
             (mix.good if is_good else mix.bad).add(path)
     members = {f"{number:02}.png": png(5000 + number) for number in range(20)}
     members["bad.png"] = png(5000)[:50]
-    (root / "more.zip").write_bytes(make_zip(members))
-    mix.good |= {f"more.zip!/{name}" for name in members if name != "bad.png"}
-    mix.bad.add("more.zip!/bad.png")
+    for name, data in {
+        "more.zip": make_zip(members),
+        "more.tar.gz": gzip.compress(make_tar(members), mtime=0),
+    }.items():
+        (root / name).write_bytes(data)
+        mix.good |= {f"{name}!/{member}" for member in members if member != "bad.png"}
+        mix.bad.add(f"{name}!/bad.png")
     return mix
 
 
@@ -88,6 +90,8 @@ def _texts(chance: random.Random) -> Files:
         f"texts/{number:03}.txt": (f"{_sentence(chance)} {number}".encode(), True)
         for number in range(38)
     }
+    files["texts/page.html"] = (f"<h1>Page</h1><p>{_sentence(chance)}".encode(), True)
+    files["texts/long.md"] = ("\n\n".join(_sentence(chance) for _ in range(120)).encode(), True)
     files["texts/latin.txt"] = ("Größe".encode("latin-1"), False)
     files["texts/empty.txt"] = (b"", False)
     return files
@@ -95,10 +99,13 @@ def _texts(chance: random.Random) -> Files:
 
 def _sounds(chance: random.Random) -> Files:
     files: Files = {
-        f"sounds/{number:02}.wav": (_tone(chance.uniform(200, 2000), 2 + number % 3), True)
-        for number in range(16)
+        f"sounds/{number:02}.wav": (wav(tone(2 + number % 3, chance.uniform(200, 2000))), True)
+        for number in range(12)
     }
-    files["sounds/silent.wav"] = (_tone(0, 2), False)
+    for number in range(4):
+        data = sound(tone(3, chance.uniform(200, 2000)), "ipod", "aac")
+        files[f"sounds/{number}.m4a"] = (data, True)
+    files["sounds/silent.wav"] = (wav(silence(2)), False)
     return files
 
 
@@ -106,17 +113,15 @@ def _sentence(chance: random.Random) -> str:
     return " ".join(chance.choices(_WORDS, k=8))
 
 
-def _tone(pitch: float, seconds: int) -> bytes:
-    """Return a WAV file of one channel."""
-    samples = (math.sin(2 * math.pi * pitch * at / _RATE) for at in range(_RATE * seconds))
-    data = b"".join(struct.pack("<h", int(20_000 * each)) for each in samples)
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(_RATE)
-        writer.writeframes(data)
-    return file.getvalue()
+def _videos(chance: random.Random) -> Files:
+    """Clips of two shots, with sound or without."""
+    files: Files = {}
+    for number in range(4):
+        frames = moving(picture(chance.randrange(1000)), 15) + moving(picture(number), 15)
+        heard = tone(2, 300 + 100 * number) if number % 2 else None
+        files[f"videos/{number}.mp4"] = (video(frames, soundtrack=heard), True)
+    files["videos/cut.mp4"] = (files["videos/0.mp4"][0][:300], False)
+    return files
 
 
 def _given() -> Mix:
@@ -136,4 +141,9 @@ def _given() -> Mix:
     return mix
 
 
-_MAKERS: tuple[Callable[[random.Random], Files], ...] = (_pictures, _texts, _sounds)
+_MAKERS: tuple[Callable[[random.Random], Files], ...] = (
+    _pictures,
+    _texts,
+    _sounds,
+    _videos,
+)
