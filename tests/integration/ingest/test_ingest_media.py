@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 import grpc
 import numpy as np
 import pytest
+from pydantic import ByteSize
 
 from lookalike.encoder.v1 import encoder_service_pb2
 from lookalike.ingest.v1 import job_pb2
 from lookalike.search.v1 import collection_pb2, entity_pb2
-from lookalike.type.v1 import content_pb2, segment_pb2
+from lookalike.type.v1 import (
+    content_pb2,
+    segment_pb2,
+    server_info_service_pb2,
+    server_info_service_pb2_grpc,
+)
 from lookalike_common.status import error_from_status
-from tests.integration.ingest.conftest import Suite
+from lookalike_ingest.settings import IngestSettings, MediaSettings
+from tests.integration.ingest.conftest import Suite, running_ingest
 from tests.support.ingest_peers import DETECTOR, Peers
 from tests.support.media import black, moving, picture, silence, sound, tone, video, wav
 from tests.support.pictures import png
+from tests.support.zips import make_zip
 
 Field = collection_pb2.AttributeField
 AUDIO = content_pb2.MODALITY_AUDIO
@@ -200,3 +209,34 @@ async def test_objects_and_tiles_of_the_frames_of_a_video(suite: Suite) -> None:
     assert [each.attributes["label"] for each in found if "label" in each.attributes] == ["cat"] * 2
     moments = [each.segment.box.frame_time.ToTimedelta().total_seconds() for each in found]
     assert moments[0] == moments[2] < 1 <= moments[3] == moments[5]
+
+
+async def test_limits_of_sounds_at_their_edges(settings: IngestSettings, peers: Peers) -> None:
+    """What is larger than memory is streamed; bytes and seconds are counted exactly."""
+    exact = wav(tone(3, rate=8000), 8000)
+    media = MediaSettings(
+        max_file_bytes=ByteSize(10_000),
+        max_stream_bytes=ByteSize(len(exact)),
+        max_duration=timedelta(seconds=3),
+    )
+    async with running_ingest(settings.model_copy(update={"media": media}), peers) as suite:
+        (suite.root / "exact.wav").write_bytes(exact)
+        (suite.root / "longer.wav").write_bytes(exact + b"\0")
+        (suite.root / "slower.flac").write_bytes(sound(tone(3.1), "flac", "flac"))
+        (suite.root / "sounds.zip").write_bytes(make_zip({"exact.wav": exact, "exact.png": exact}))
+        done = await suite.run_files()
+        assert len(parts(suite, "exact.wav")) == 1
+        assert len(parts(suite, "sounds.zip!/exact.wav")) == 1
+        failures = {each.item: each.error for each in await suite.failures(done)}
+        assert {name: error_from_status(each).reason for name, each in failures.items()} == {
+            "longer.wav": "LIMIT_EXCEEDED",
+            "slower.flac": "LIMIT_EXCEEDED",
+            "sounds.zip!/exact.png": "LIMIT_EXCEEDED",
+        }
+        info = await server_info_service_pb2_grpc.ServerInfoServiceStub(
+            suite.channel
+        ).GetServerInfo(server_info_service_pb2.GetServerInfoRequest())
+        assert info.limits["max_media_seconds"] == 3
+        assert info.limits["max_stream_bytes"] == len(exact)
+        asset = parts(suite, "exact.wav")[0].asset
+        assert asset == f"assets/{hashlib.sha256(exact).hexdigest()}"

@@ -93,6 +93,7 @@ def look(file: BinaryIO, arguments: Mapping[str, Any], _limits: DecodeLimits) ->
             "write": _refusal(lambda: os.pwrite(file.fileno(), b"x", 0)),
             "connect": _refusal(socket.socket),
             "environment": sorted(os.environ),
+            "size": max(os.fstat(int(number)).st_size for number in _numbers()),
             "open": [int(name) for name in _numbers()],
         },
         b"",

@@ -26,6 +26,7 @@ from lookalike_common.errors import (
 from lookalike_common.testing import assert_eventually
 from lookalike_ingest.adapters.decode_pool import DecodePool, ProcessLimits
 from lookalike_ingest.decoding import TIME, Decoded, DecodeLimits, Fact
+from lookalike_ingest.sources.streams import window
 
 SMALL = ProcessLimits(
     memory_bytes=600 << 20,
@@ -92,6 +93,23 @@ def test_what_a_task_finds_comes_in_order_with_its_bytes(pool: DecodePool, tmp_p
         assert b"".join(each.data for each in found) == expected
         assert [each.facts["bytes"] for each in found] == [len(each.data) for each in found]
         assert {each.facts["pixels"] for each in found} <= {123}
+
+
+def test_a_stretch_of_a_file_is_sent_as_such(pool: DecodePool, tmp_path: Path) -> None:
+    """Members of archives are not copied."""
+    data = os.urandom(1000)
+    (tmp_path / "archive").write_bytes(data)
+
+    @dataclass
+    class Member:
+        def open(self) -> BinaryIO:
+            outer = window((tmp_path / "archive").open("rb"), 100, 800)
+            return window(outer, 50, 500)
+
+    found = list(pool.run("behave", Member(), {"how": "echo"}))
+    assert b"".join(each.data for each in found) == data[150:650]
+    facts = next(pool.run("behave", Member(), {"how": "look", "path": "/"})).facts
+    assert facts["size"] == 1000, "it is the file itself"
 
 
 def test_a_process_is_used_again_and_replaced_after_some_items(make_pool: MakePool) -> None:

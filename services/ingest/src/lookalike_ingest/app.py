@@ -527,4 +527,5 @@ def _archive_limits(settings: IngestSettings) -> ArchiveLimits:
         member_bytes=int(settings.media.max_file_bytes),
         total_bytes=int(settings.archives.max_total_bytes),
         ratio=settings.archives.max_ratio,
+        stream_bytes=int(settings.media.max_stream_bytes),
     )

@@ -23,6 +23,10 @@ class Modality(StrEnum):
     SEQUENCE = "sequence"
 
 
+STREAMED = frozenset({Modality.VIDEO, Modality.AUDIO})
+"""What may be larger than memory, as it is decoded piece by piece."""
+
+
 @dataclass(frozen=True, slots=True)
 class MediaType:
     """An IANA media type and the modality it stands for, if any."""

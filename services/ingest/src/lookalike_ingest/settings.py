@@ -115,8 +115,8 @@ class DecodingSettings(Frozen):
     """Items decoded at once, each in a process; every shard worked on has one at least."""
     items: int = Field(default=100, ge=1)
     """Items after which a process is replaced."""
-    max_memory: ByteSize = ByteSize(2 << 30)
-    """Address space of a process."""
+    max_memory: ByteSize = Field(default=ByteSize(2 << 30), ge=1 << 30)
+    """Address space of a process; libraries alone take 600 MB of it."""
     max_cpu_time: PositiveDuration = timedelta(hours=1)
     """Processor time for one item."""
     max_silence: PositiveDuration = timedelta(seconds=60)

@@ -42,6 +42,7 @@ from lookalike_ingest.adapters.decode_messages import (
 from lookalike_ingest.adapters.decode_worker import WorkerOptions
 from lookalike_ingest.decoding import Decoded, DecodeLimits, Facts, Readable
 from lookalike_ingest.problem import Problem
+from lookalike_ingest.sources.streams import Window
 
 _LOG = logging.getLogger(__name__)
 _KEPT_VARIABLES: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ")
@@ -103,8 +104,14 @@ class DecodePool:
         self, task: str, original: Readable, arguments: Facts
     ) -> Generator[Decoded, None, None]:
         """Yield what a task finds; see `Decoder`."""
-        with original.open() as file, self._process() as process, _as_file(file) as number:
-            process.ask(Message(Kind.REQUEST, {"task": task, "arguments": dict(arguments)}), number)
+        with original.open() as file, self._process() as process, _extent(file) as extent:
+            request: Facts = {
+                "task": task,
+                "arguments": dict(arguments),
+                "start": extent.start,
+                "length": extent.length,
+            }
+            process.ask(Message(Kind.REQUEST, request), extent.file.fileno())
             yield from process.answers(task)
 
     def close(self) -> None:
@@ -252,16 +259,37 @@ def _error(task: str, message: Message) -> LookalikeError:
         return InvalidContentError(f"the {task} decoder broke off")
 
 
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """A stretch of a file of the system, which another process can be sent."""
+
+    file: BinaryIO
+    start: int = 0
+    length: int = -1
+    """-1: to its end."""
+
+
 @contextmanager
-def _as_file(file: BinaryIO) -> Iterator[int]:
-    """Give the number of an open file with these bytes, which another process can be sent."""
-    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
-        yield file.fileno()
+def _extent(file: BinaryIO) -> Iterator[_Extent]:
+    """Find where the bytes lie, or copy what lies in no file, which is small."""
+    found = _find(file)
+    if found is not None:
+        yield found
         return
     with _scratch() as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
         copy.flush()
-        yield copy.fileno()
+        yield _Extent(copy)
+
+
+def _find(file: BinaryIO) -> _Extent | None:
+    raw = file.raw if isinstance(file, io.BufferedReader) else None
+    if isinstance(raw, io.FileIO):
+        return _Extent(file)
+    if not isinstance(raw, Window):
+        return None
+    whole = _find(raw.file)
+    return None if whole is None else _Extent(whole.file, whole.start + raw.start, raw.length)
 
 
 def _scratch() -> BinaryIO:

@@ -7,6 +7,7 @@ given, and it ends when the service ends.
 
 import ctypes
 import importlib
+import io
 import json
 import os
 import resource
@@ -31,6 +32,7 @@ from lookalike_ingest.adapters.decode_messages import (
 )
 from lookalike_ingest.decoding import DecodeLimits, Facts
 from lookalike_ingest.problem import Problem
+from lookalike_ingest.sources.streams import Window
 
 Task: TypeAlias = Callable[[BinaryIO, Facts, DecodeLimits], Iterator[tuple[Facts, bytes] | None]]
 
@@ -82,28 +84,44 @@ def _serve(channel: socket.socket, options: WorkerOptions) -> None:
         request = receive_with_file(channel)
         if request is None:
             return
-        message, file = request
-        task = _task(options.package, str(message.fields["task"]))
-        arguments = message.fields["arguments"]
+        fields, file = request[0].fields, request[1]
+        task, arguments = _task(options.package, str(fields["task"])), fields["arguments"]
         assert isinstance(arguments, dict)  # noqa: S101 - the service wrote it
         _grant_time(options.cpu_seconds)
         send(channel, Message(Kind.ALIVE))
-        retire = count == options.tasks
-        with os.fdopen(file, "rb") as opened, _nothing_more_to_open():
-            opened.seek(0)  # the place is shared with whoever wrote it
-            try:
-                _hand_over(channel, task(opened, arguments, options.limits), options.alive_seconds)
-            except LookalikeError as error:
-                send(channel, _problem(error))
-            except MemoryError:
-                retire = True
-                send(channel, _problem(LimitExceededError(_memory_message(options))))
-            except (BrokenPipeError, ConnectionResetError):
-                raise  # of the socket: tasks have no other
-            except Exception as error:  # noqa: BLE001 - libraries raise anything on bad input
-                send(channel, _problem(InvalidContentError(_words(error)), traceback.format_exc()))
-        retire = retire or _peak_bytes() > options.memory_bytes // 2
+        with _opened(file, fields) as item, _nothing_more_to_open():
+            found = task(item, arguments, options.limits)
+            worn = _answer(channel, found, options)
+        retire = worn or count == options.tasks or _peak_bytes() > options.memory_bytes // 2
         send(channel, Message(Kind.END, {"retire": retire}))
+
+
+def _opened(file: int, fields: Facts) -> BinaryIO:
+    """Return a file from its beginning, or the stretch of it that the item is."""
+    opened = os.fdopen(file, "rb")
+    opened.seek(0)  # the place is shared with whoever wrote it
+    start, length = int(str(fields["start"])), int(str(fields["length"]))
+    return opened if length < 0 else io.BufferedReader(Window(opened, start, length))
+
+
+def _answer(
+    channel: socket.socket,
+    found: Iterator[tuple[Facts, bytes] | None],
+    options: WorkerOptions,
+) -> bool:
+    """Hand over what a task finds, or why it does not; return whether this has worn the process."""
+    try:
+        _hand_over(channel, found, options.alive_seconds)
+    except LookalikeError as error:
+        send(channel, _problem(error))
+    except MemoryError:
+        send(channel, _problem(LimitExceededError(_memory_message(options))))
+        return True
+    except (BrokenPipeError, ConnectionResetError):
+        raise  # of the socket: tasks have no other
+    except Exception as error:  # noqa: BLE001 - libraries raise anything on bad input
+        send(channel, _problem(InvalidContentError(_words(error)), traceback.format_exc()))
+    return False
 
 
 def _hand_over(

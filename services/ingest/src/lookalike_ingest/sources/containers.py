@@ -172,7 +172,7 @@ class Containers:
             wanted = place.length
         key = (tenant, place.container, place.compression, place.version)
         opener = partial(self.open_stream, tenant, place.container, place.compression)
-        length, limit = 0, self._limits.archives.member_bytes
+        length, limit = 0, self._limits.archives.bytes_of(place.name)
         with self._cursors.at(key, opener, place.offset) as cursor:
             for piece in read_pieces(cursor, wanted):
                 length += len(piece)

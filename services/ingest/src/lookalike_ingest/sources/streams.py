@@ -60,9 +60,9 @@ class Window(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, start: int, length: int) -> None:
         super().__init__()
-        self._file = file
-        self._start = start
-        self._length = length
+        self.file = file
+        self.start = start
+        self.length = length
         self._position = 0
 
     def readable(self) -> bool:
@@ -79,16 +79,16 @@ class Window(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move in the window; a position behind its end reads as its end."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         """Fill the buffer from the file."""
         target = memoryview(buffer).cast("B")
-        length = min(len(target), max(0, self._length - self._position))
-        self._file.seek(self._start + self._position)
-        data = self._file.read(length)
+        length = min(len(target), max(0, self.length - self._position))
+        self.file.seek(self.start + self._position)
+        data = self.file.read(length)
         target[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -97,7 +97,7 @@ class Window(io.RawIOBase):
         """Close the file as well."""
         if not self.closed:
             super().close()
-            self._file.close()
+            self.file.close()
 
 
 class LazyFile(io.RawIOBase):

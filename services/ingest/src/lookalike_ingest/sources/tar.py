@@ -168,10 +168,9 @@ class TarReader:
         if info.type == _FOLDER or (info.type in _FILES and name.endswith("/")):
             return None, size
         problem = _refusal(info.type, records) or name_problem(name)
-        if problem is None and size > self._limits.member_bytes:
-            problem = LimitExceededError(
-                f"this member has {size} bytes; {self._limits.member_bytes} are allowed"
-            )
+        most = self._limits.bytes_of(name)
+        if problem is None and size > most:
+            problem = LimitExceededError(f"this member has {size} bytes; {most} are allowed")
         return TarMember(name, self._position, size, problem), size
 
     def _skip_to(self, position: int) -> None:

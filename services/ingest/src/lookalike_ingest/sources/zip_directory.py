@@ -19,6 +19,7 @@ from lookalike_common.errors import (
     UnsafeArchiveError,
     UnsupportedMediaError,
 )
+from lookalike_ingest.media_types import STREAMED, claimed_modality
 from lookalike_ingest.sources.member_names import name_problem
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
@@ -49,6 +50,12 @@ class ArchiveLimits:
     """Of all members together, unpacked."""
     ratio: int = 200
     """How many times larger than packed a member may be, once it is larger than a mebibyte."""
+    stream_bytes: int = 32 << 20
+    """Of one member whose name says that it is a sound or a video, which need no memory."""
+
+    def bytes_of(self, name: str) -> int:
+        """Return how many bytes a member of this name may have."""
+        return self.stream_bytes if claimed_modality(name) in STREAMED else self.member_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +226,10 @@ def _checked(member: Member, limits: ArchiveLimits) -> Member:
 
 
 def _size_problem(member: Member, limits: ArchiveLimits) -> LookalikeError | None:
-    if member.size > limits.member_bytes:
+    if member.size > limits.bytes_of(member.name):
         return LimitExceededError(
-            f"this member unpacks to {member.size} bytes; {limits.member_bytes} are allowed"
+            f"this member unpacks to {member.size} bytes; {limits.bytes_of(member.name)} are "
+            "allowed"
         )
     if member.size > 1 << 20 and member.size > limits.ratio * member.compressed_size:
         return UnsafeArchiveError(f"this member is packed more than {limits.ratio} times")

@@ -15,6 +15,7 @@ from lookalike_common.errors import (
 from lookalike_ingest.asset_store import asset_name
 from lookalike_ingest.media_types import (
     PREFIX_BYTES,
+    STREAMED,
     UNKNOWN,
     Modality,
     claimed_modality,
@@ -32,8 +33,6 @@ _MADE_OF: Mapping[Modality, frozenset[Modality]] = {
 """What is never encoded as such, but split into what is."""
 _WRITTEN = frozenset({Modality.TEXT, Modality.MOLECULE, Modality.SEQUENCE})
 """What is never mistaken for anything else where the caller says it is that."""
-_STREAMED = frozenset({Modality.VIDEO, Modality.AUDIO})
-"""What may be larger than memory, as it is decoded piece by piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class DecodeStep:
             _leave_out(blob, modality, context.taken)
             raise ItemSkippedError
         most = self._limits.memory_bytes
-        if modality in _STREAMED:
+        if modality in STREAMED:
             most = self._limits.stream_bytes
         check_size(blob.size, most)
         kind = Kind(modality, detected, blob.name, blob.size)
