@@ -51,6 +51,7 @@ POISON = b"poison"
 class Peers:
     """Both services' state, and the switches of a test."""
 
+    backend: str = "milvus-2.6"
     fingerprint: str = FINGERPRINT
     bound_to: str = FINGERPRINT
     modalities: tuple[content_pb2.Modality.ValueType, ...] = (content_pb2.MODALITY_IMAGE,)
@@ -194,12 +195,20 @@ class FakeCollections(collection_service_pb2_grpc.CollectionServiceServicer):
         )
         return collection_pb2.Collection(
             name=request.name,
+            backend=self._peers.backend,
+            entity_count=len(self._peers.entities),
             vector_fields=[field_],
             attributes=[
                 collection_pb2.AttributeField(name=name, type=type_)
                 for name, type_ in self._peers.attributes.items()
             ],
         )
+
+    async def OptimizeCollection(  # noqa: N802 - the name of the rpc
+        self, request: collection_service_pb2.OptimizeCollectionRequest, _context: object
+    ) -> collection_pb2.Collection:
+        await self._peers.enter("OptimizeCollection")
+        return collection_pb2.Collection(name=request.name)
 
     async def ListCollections(  # noqa: N802 - the name of the rpc
         self, request: collection_service_pb2.ListCollectionsRequest, _context: object

@@ -284,6 +284,9 @@ class Mortal:
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         return await self._call(lambda: self._store.sweep(collection, sweeps))
 
+    async def optimize(self, collection: str) -> None:
+        await self._store.optimize(collection)
+
     async def _call(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         self._left -= 1
         if self._left == 0 and not self._done:

@@ -23,6 +23,7 @@ from pydantic import ByteSize
 from lookalike.ingest.v1 import job_pb2
 from lookalike.search.v1 import entity_pb2
 from lookalike.type.v1 import content_pb2
+from lookalike_common.status import error_from_status
 from lookalike_common.testing import assert_eventually
 from lookalike_ingest.settings import IngestSettings, TableSettings
 from tests.integration.ingest.conftest import State, Suite, caught, running_ingest
@@ -314,3 +315,27 @@ async def test_molecules_of_files(suite: Suite) -> None:
         "d.smi#2": "C",
     }
     assert dict(entities["d.sdf#3"].attributes) == {"Boiling_Point": "78.4"}
+
+
+async def test_a_job_too_large_for_its_backend(
+    settings: IngestSettings, peers: Peers, root: Path
+) -> None:
+    """Warned of while it may be, refused once it is certain, and put in order when it was large."""
+    limits = {"lite_warn_entities": 2, "lite_max_entities": 4, "optimize_after": 4}
+    jobs = settings.jobs.model_copy(update=limits)
+    (root / "t.csv").write_text("body\n" + "".join(f"text {n}\n" for n in range(4)))
+    peers.backend = "milvus-lite"
+    async with running_ingest(settings.model_copy(update={"jobs": jobs}), peers) as suite:
+        job = await run(suite, "t.csv", {"text": "body"})
+        assert job.state == State.STATE_SUCCEEDED
+        assert ["up to 4 entities" in each for each in job.warnings] == [True]
+        assert peers.calls["OptimizeCollection"] == 1
+        (root / "t.csv").write_text("body\n" + "".join(f"text {n}\n" for n in range(5)))
+        refused = await run(suite, "t.csv", {"text": "body"})
+        assert refused.state == State.STATE_FAILED
+        assert error_from_status(refused.error).reason == "UNSUPPORTED_BY_BACKEND"
+        assert len(peers.entities) == 4
+        peers.backend = "milvus-2.6"
+        done = await run(suite, "t.csv", {"text": "body"})
+        assert (done.state, list(done.warnings)) == (State.STATE_SUCCEEDED, [])
+        assert peers.calls["OptimizeCollection"] == 1

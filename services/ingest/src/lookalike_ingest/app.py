@@ -37,6 +37,7 @@ from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.assets import Assets
 from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.capacity import Capacity
 from lookalike_ingest.cascade import Cascade
 from lookalike_ingest.decoding import DecodeLimits, Decoder
 from lookalike_ingest.encoding import Encoder
@@ -217,13 +218,22 @@ def _kinds(
     metrics: JobMetrics,
 ) -> Mapping[str, Work]:
     """Return who does the tasks of which kind."""
-    finish = Finish(scope, store, entities, entities, visible_timeout=settings.jobs.visible_timeout)
+    limits = settings.jobs
+    finish = Finish(
+        scope,
+        store,
+        entities,
+        entities,
+        visible_timeout=limits.visible_timeout,
+        optimize_after=limits.optimize_after,
+    )
     expansion = Expansion(
         scope,
         store,
         lister=lister,
         entities=entities,
         finish=finish,
+        capacity=Capacity(limits.lite_warn_entities, limits.lite_max_entities),
         engine=engine,
         threads=threads,
         batch_items=settings.jobs.batch_items,
@@ -479,6 +489,7 @@ def _server(
             "max_cache_bytes": int(settings.archives.cache_bytes),
             "max_record_bytes": int(settings.tables.max_record_bytes),
             "max_records": settings.tables.max_records,
+            "max_lite_entities": settings.jobs.lite_max_entities,
             "max_columns": settings.tables.max_columns,
             "max_row_group_bytes": int(settings.tables.max_row_group_bytes),
             "max_unfinished_jobs": settings.jobs.max_unfinished,

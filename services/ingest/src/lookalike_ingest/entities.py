@@ -60,6 +60,8 @@ class Collection:
     """Declared ones."""
     count: int = field(default=0, compare=False)
     """Entities in it, as far as they can be counted."""
+    backend: str = ""
+    """What stores it, such as `milvus-lite`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +123,6 @@ class EntityStore(Protocol):
 
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         """Remove stale entities; return how many there were."""
+
+    async def optimize(self, collection: str) -> None:
+        """Put a collection's storage in order, as after many writes."""

@@ -8,8 +8,9 @@ from functools import partial
 from itertools import islice
 
 from lookalike_common.errors import LookalikeError
+from lookalike_ingest.capacity import Capacity
 from lookalike_ingest.engine import JobEngine, Steps, Task
-from lookalike_ingest.entities import EntityStore
+from lookalike_ingest.entities import Collection, EntityStore
 from lookalike_ingest.finish import Finish
 from lookalike_ingest.job import Job, NewItem
 from lookalike_ingest.job_scope import JobScope
@@ -35,6 +36,7 @@ class Expansion:
         lister: Lister,
         entities: EntityStore,
         finish: Finish,
+        capacity: Capacity,
         engine: JobEngine,
         threads: ThreadPoolExecutor,
         batch_items: int,
@@ -45,6 +47,7 @@ class Expansion:
         self._lister = lister
         self._entities = entities
         self._finish = finish
+        self._capacity = capacity
         self._engine = engine
         self._threads = threads
         self._batch_items = batch_items
@@ -75,16 +78,19 @@ class Expansion:
         job = await self._store.begin_expansion(job.id)
         if job.listed:
             return job
-        await self._check_collection(job)
+        collection = await self._check_collection(job)
         if job.retry_of and not await self._store.must_list_again(job.retry_of):
             await self._copy_left(job)
         else:
-            await self._list_source(job)
+            await self._list_source(job, collection)
         return await self._store.end_expansion(job.id, job.expansion)
 
-    async def _list_source(self, job: Job) -> None:
+    async def _list_source(self, job: Job, collection: Collection) -> None:
         found = self._lister.list_items(job)
+        count = 0
         while items := await self._take(job, found):
+            count += sum(each.outcome is None for each in items)
+            await self._check_capacity(job, collection, count)
             if job.retry_of:
                 items = await self._store.drop_done(job.retry_of, items)
             await self._store.add_items(job.id, items, job.expansion)
@@ -100,14 +106,22 @@ class Expansion:
                 return
             await self._store.add_items(job.id, items, job.expansion)
 
-    async def _check_collection(self, job: Job) -> None:
+    async def _check_capacity(self, job: Job, collection: Collection, items: int) -> None:
+        try:
+            warning = self._capacity.check(collection, items)
+        except LookalikeError as error:
+            raise JobFailedError(error) from error
+        if warning:
+            await self._store.set_warnings(job.id, [warning])
+
+    async def _check_collection(self, job: Job) -> Collection:
         get = partial(self._entities.get_collection, job.spec.collection)
         patience = self._scope.patience(
             on_wait=partial(self._store.set_waiting, job.id),
             on_resume=partial(self._store.set_running, job.id),
         )
         try:
-            await patience.call("search", get)
+            return await patience.call("search", get)
         except LookalikeError as error:
             raise JobFailedError(error) from error
 

@@ -41,12 +41,14 @@ class Finish:
         searches: Searches,
         *,
         visible_timeout: timedelta,
+        optimize_after: int,
     ) -> None:
         self._scope = scope
         self._store = store
         self._entities = entities
         self._searches = searches
         self._visible_timeout = visible_timeout
+        self._optimize_after = optimize_after
 
     async def run(self, job: Job) -> None:
         """Finish a job of which all items are done; nothing happens to any other one.
@@ -71,6 +73,8 @@ class Finish:
                 await self._remove_vanished(job, patience)
             except LookalikeError as error:
                 raise JobFailedError(error) from error
+        if job.written >= self._optimize_after:
+            await self._optimize(job)
         await self._wait_until_visible(job)
         return await self._store.complete(job.id, synced=synced)
 
@@ -91,6 +95,13 @@ class Finish:
                     await asyncio.sleep(_VISIBLE_INTERVAL.total_seconds())
         except (LookalikeError, TimeoutError) as error:
             _LOG.info("job %s ends without having been seen by a search: %s", job.id, error)
+
+    async def _optimize(self, job: Job) -> None:
+        """Put the storage in order after many writes; it does so by itself, but later."""
+        try:
+            await self._entities.optimize(job.spec.collection)
+        except LookalikeError as error:
+            _LOG.warning("%s could not be optimized: %s", job.spec.collection, error.message)
 
     async def _remove_vanished(self, job: Job, patience: Patience) -> None:
         """Remove the entities of items that are gone, but not what a newer job wrote of them."""

@@ -242,6 +242,8 @@ class Job:
     state: JobState = JobState.PENDING
     state_reason: str = ""
     problem: Problem | None = None
+    warnings: Sequence[str] = ()
+    """What its owner should know, in words."""
     counts: Counts = Counts()
     written: int = 0
     """Entities written."""

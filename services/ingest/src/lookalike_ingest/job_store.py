@@ -160,6 +160,9 @@ class JobStore(Protocol):
     async def set_running(self, job_id: str) -> Job:
         """Say that the job works again; no effect on a final one."""
 
+    async def set_warnings(self, job_id: str, warnings: Sequence[str]) -> None:
+        """Keep what a job's owner should know; no effect on a final one."""
+
     async def choose_turns(self, job_id: str, kind: str) -> Turns:
         """Give turns to a job's tasks of a kind; see `fairness`."""
 

@@ -80,6 +80,12 @@ class JobSettings(Frozen):
     """How long a job's end waits, at most, until a search finds what it wrote last."""
     polling_interval: PositiveDuration = timedelta(seconds=0.1)
     """How often the queues of tasks are looked at."""
+    lite_warn_entities: int = Field(default=50_000, ge=0)
+    """A job that may bring a collection on Milvus Lite above so many entities warns of it."""
+    lite_max_entities: int = Field(default=1_000_000, ge=1)
+    """One that is certain to fails."""
+    optimize_after: int = Field(default=10_000, ge=1)
+    """Entities that a job wrote, after which its collection's storage is put in order."""
     executor: str = Field(default_factory=socket.gethostname, min_length=1, max_length=200)
     """What this replica is called in logs; every start of it adds an id of its own."""
     takeover_delay: PositiveDuration = timedelta(seconds=3)

@@ -160,6 +160,12 @@ class SearchClient:
             if not request.page_token:
                 return deleted
 
+    async def optimize(self, collection: str) -> None:
+        """Put a collection's storage in order."""
+        request = collection_service_pb2.OptimizeCollectionRequest(name=collection)
+        with errors_translated():
+            await self._collections.OptimizeCollection(request)
+
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         """Remove stale entities; return how many there were."""
         request = entity_service_pb2.DeleteEntitiesRequest(
@@ -209,6 +215,7 @@ def _from_collection(name: str, reply: collection_pb2.Collection) -> Collection:
             if each.type in _ATTRIBUTE_TYPES
         },
         count=reply.entity_count,
+        backend=reply.backend,
     )
 
 

@@ -1,5 +1,6 @@
 """The changes of the job store, each inside of one transaction that the caller opened."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -148,6 +149,15 @@ def record(
         **({} if row.state == JobState.PAUSED else {"state": JobState.RUNNING, "state_reason": ""}),
     )
     return settle(connection, job_id)
+
+
+def set_warnings(connection: sa.Connection, job_id: str, warnings: Sequence[str]) -> Job:
+    """Keep what a job's owner should know."""
+    row = lock_job(connection, job_id)
+    kept = json.dumps(list(warnings))
+    if is_final(row) or row.warnings == kept:
+        return job_from_row(row)
+    return update_job(connection, job_id, warnings=kept)
 
 
 def set_state(connection: sa.Connection, job_id: str, state: JobState, reason: str) -> Job:

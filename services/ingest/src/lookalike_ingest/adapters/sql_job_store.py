@@ -153,6 +153,14 @@ class SqlJobStore:
         """Say that the job works again."""
         return await self._set_state(job_id, JobState.RUNNING, "")
 
+    async def set_warnings(self, job_id: str, warnings: Sequence[str]) -> None:
+        """Keep what a job's owner should know."""
+        self._publish(
+            await self._database.write(
+                lambda connection: changes.set_warnings(connection, job_id, warnings)
+            )
+        )
+
     async def complete(self, job_id: str, *, synced: bool = False) -> Job:
         """End a job of which all items are done, or let it wait for its next look."""
         return self._publish(

@@ -40,6 +40,7 @@ def job_from_row(row: Row) -> Job:
         state=JobState(row.state),
         state_reason=row.state_reason,
         problem=Problem.from_text(row.problem) if row.problem else None,
+        warnings=json.loads(row.warnings),
         counts=Counts(
             total=row.total,
             created=row.created,

@@ -42,6 +42,7 @@ JOBS = sa.Table(
     sa.Column("state", sa.String(32), nullable=False, index=True),
     sa.Column("state_reason", Text, nullable=False, default=""),
     sa.Column("problem", Text),
+    sa.Column("warnings", Text, nullable=False, default="[]"),
     sa.Column("expansion", sa.BigInteger, nullable=False, default=0),
     sa.Column("total", sa.BigInteger),
     sa.Column("found", sa.BigInteger, nullable=False, default=0),

@@ -33,6 +33,7 @@ def to_job(job: Job, progress: Progress, to_status: ToStatus, *, brief: bool) ->
         entities=job_pb2.EntityCounts(written=job.written, removed=job.removed),
         progress=_to_progress(progress),
         generation=job.generation,
+        warnings=job.warnings,
         retry_of=f"jobs/{job.retry_of}" if job.retry_of else "",
         create_time=to_timestamp(job.created_at),
     )
