@@ -19,9 +19,11 @@ from lookalike_ingest.places import (
     AssetPlace,
     FilePlace,
     MemberPlace,
+    ObjectPlace,
     Place,
     SlicePlace,
     SpoolPlace,
+    WebPlace,
     place_from_text,
     place_to_text,
 )
@@ -33,9 +35,12 @@ SIMPLE: st.SearchStrategy[FilePlace | AssetPlace] = st.builds(FilePlace, PATHS) 
     AssetPlace, st.text(max_size=10)
 )
 NUMBERS = st.integers(0, 2**40)
+REMOTE: st.SearchStrategy[ObjectPlace | WebPlace] = st.builds(
+    ObjectPlace, st.text(max_size=10), st.text(max_size=10), st.text(max_size=10), NUMBERS
+) | st.builds(WebPlace, st.text(max_size=10), st.text(max_size=10), NUMBERS)
 MEMBERS = st.builds(
     MemberPlace,
-    SIMPLE,
+    SIMPLE | REMOTE,
     NUMBERS,
     st.text(max_size=40),
     NUMBERS,
@@ -46,11 +51,12 @@ MEMBERS = st.builds(
 )
 PLACES: st.SearchStrategy[Place] = (
     SIMPLE
+    | REMOTE
     | st.builds(SpoolPlace, NUMBERS, NUMBERS, st.sampled_from(["image", "text"]))
     | MEMBERS
     | st.builds(
         SlicePlace,
-        SIMPLE | MEMBERS,
+        SIMPLE | REMOTE | MEMBERS,
         st.sampled_from(["", "gzip", "zstd"]),
         NUMBERS,
         NUMBERS,

@@ -33,6 +33,7 @@ from lookalike_ingest.adapters.sql_spool import SqlSpool
 from lookalike_ingest.adapters.sql_tables import METADATA
 from lookalike_ingest.adapters.sqlite_key_set import open_key_set
 from lookalike_ingest.adapters.vector_packing import pack_vector
+from lookalike_ingest.adapters.web_files import WebAccess, WebFiles, WebLimits
 from lookalike_ingest.adapters.zstd import unzstd
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.assets import Assets
@@ -118,6 +119,7 @@ FEATURES = (
     "tiles",
     "video",
     "watch",
+    "web",
     "zip",
     "zstd",
 )
@@ -329,7 +331,15 @@ async def _open_assets(settings: IngestSettings, stack: AsyncExitStack) -> Folde
 
 def _remotes(settings: IngestSettings) -> Remotes:
     stores = [StoreAccess(each.prefix, each.config()) for each in settings.stores]
-    return Remotes({"object": ObjectStores(stores)})
+    web = settings.web
+    prefixes = [WebAccess(each.prefix, each.private_networks) for each in web.prefixes]
+    limits = WebLimits(
+        web.connect_timeout,
+        web.read_timeout,
+        web.total_timeout,
+        int(settings.archives.cache_bytes),
+    )
+    return Remotes({"object": ObjectStores(stores), "web": WebFiles(prefixes, limits)})
 
 
 def _open_containers(

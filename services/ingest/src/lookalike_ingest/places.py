@@ -64,7 +64,19 @@ class ObjectPlace:
     kind: Literal["object"] = "object"
 
 
-RemotePlace: TypeAlias = ObjectPlace
+@dataclass(frozen=True, slots=True)
+class WebPlace:
+    """A file on the web, under an allowed prefix."""
+
+    url: str
+    etag: str
+    """Or when it was changed last, where the server says no more; empty for whichever is there."""
+    size: int
+    """Negative where nobody asked yet, or the server does not say."""
+    kind: Literal["web"] = "web"
+
+
+RemotePlace: TypeAlias = ObjectPlace | WebPlace
 """What lies elsewhere."""
 
 WholePlace: TypeAlias = FilePlace | AssetPlace | RemotePlace

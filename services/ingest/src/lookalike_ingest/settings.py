@@ -176,6 +176,28 @@ class StoreSettings(Frozen):
         return {key: value for key, value in (named | secrets).items() if value}
 
 
+class WebPrefixSettings(Frozen):
+    """A part of the web that jobs may read."""
+
+    prefix: str = Field(pattern=r"^https?://[^/?#@]+(/[^?#]*)?$")
+    """`https://host/path/`; everything below it may be read, and be redirected to."""
+    private_networks: bool = False
+    """Whether the host may lie at an address that is not public."""
+
+
+class WebSettings(Frozen):
+    """What jobs may read on the web."""
+
+    prefixes: tuple[WebPrefixSettings, ...] = ()
+    """As a JSON list; none by default."""
+    connect_timeout: PositiveDuration = timedelta(seconds=10)
+    """For a connection."""
+    read_timeout: PositiveDuration = timedelta(seconds=30)
+    """Without a byte."""
+    total_timeout: PositiveDuration = timedelta(hours=1)
+    """For one file."""
+
+
 class AssetSettings(Frozen):
     """How originals are kept."""
 
@@ -209,6 +231,8 @@ class IngestSettings(ServiceSettings):
     """Folders that jobs may read, as a JSON list; none by default."""
     stores: tuple[StoreSettings, ...] = ()
     """Object stores that jobs may read, as a JSON list; none by default."""
+    web: WebSettings = WebSettings()
+    """What jobs may read on the web; nothing by default."""
     encoder: TargetSettings = TargetSettings(
         address="127.0.0.1:50051", deadline=timedelta(seconds=120)
     )

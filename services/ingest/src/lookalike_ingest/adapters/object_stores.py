@@ -111,6 +111,7 @@ class ObjectStores:
 
     def look(self, place: RemotePlace) -> ObjectPlace:
         """Return the place as it is now, with its etag and size."""
+        place = _own(place)
         store = self._store(place)
         with self._denial_explained(store, place), _translated(store.prefix, place.key):
             meta = obstore.head(store.client, place.key)
@@ -118,6 +119,7 @@ class ObjectStores:
 
     def read(self, place: RemotePlace, length: int) -> Iterator[bytes]:
         """Yield an object's first bytes; all for a negative length."""
+        place = _own(place)
         store = self._store(place)
         options: GetOptions = {} if length < 0 else {"range": (0, length)}
         with self._denial_explained(store, place), _translated(store.prefix, place.key):
@@ -189,3 +191,9 @@ def _translated(prefix: str, key: str = "") -> Iterator[None]:
         ) from error
     except ValueError as error:
         raise errors.InvalidArgumentError("this is no path in a store") from error
+
+
+def _own(place: RemotePlace) -> ObjectPlace:
+    if not isinstance(place, ObjectPlace):
+        raise errors.InternalError("a place of another kind reached the object stores")
+    return place

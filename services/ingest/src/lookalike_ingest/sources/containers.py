@@ -23,6 +23,7 @@ from lookalike_ingest.places import (
     ObjectPlace,
     RemotePlace,
     SlicePlace,
+    WebPlace,
     place_to_text,
 )
 from lookalike_ingest.sources.cursors import Cursors
@@ -98,7 +99,7 @@ class Containers:
                 return self._hold(tenant, place, place.size, partial(self._member, tenant, place))
             case SlicePlace():
                 return self._open_slice(tenant, place)
-            case ObjectPlace():
+            case ObjectPlace() | WebPlace():
                 return self._open_remote(tenant, place)
 
     def open_stream(

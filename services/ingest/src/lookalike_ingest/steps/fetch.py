@@ -16,6 +16,7 @@ from lookalike_ingest.places import (
     ObjectPlace,
     SpooledContent,
     SpoolPlace,
+    WebPlace,
     WholePlace,
 )
 from lookalike_ingest.sources.containers import Containers
@@ -59,7 +60,7 @@ class FetchStep:
         """Return an item's bytes, opened. Raises FetchError."""
         try:
             match item.place:
-                case FilePlace() | ObjectPlace():
+                case FilePlace() | ObjectPlace() | WebPlace():
                     return opened(
                         partial(self._containers.open, item.tenant, item.place), item.name
                     )
