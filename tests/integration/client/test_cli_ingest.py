@@ -181,6 +181,19 @@ def test_a_new_collection_has_a_field_for_each_of_several_kinds(
     assert (field.name, field.encoder, field.optional) == ("", "encoders/conse", False)
 
 
+def test_a_kind_that_is_named_alone_is_never_too_rare(
+    lookalike: Command, suite: "FakeSuite", tmp_path: Path
+) -> None:
+    (tmp_path / "texts").mkdir()
+    for number in range(20):
+        (tmp_path / "texts" / f"{number}.txt").write_bytes(b"x")
+    (tmp_path / "genes.fa").write_bytes(b"x")
+    paths = [str(tmp_path / "genes.fa"), str(tmp_path / "texts")]
+    assert lookalike("ingest", *paths, "-c", "new").code == 0
+    fields = suite.made["collections/new"].vector_fields
+    assert [each.name for each in fields] == ["texts", "sequences"]
+
+
 def test_a_backend_that_has_one_field_gets_the_most_frequent_kind(
     lookalike: Command, suite: "FakeSuite", tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ import os
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -28,7 +28,7 @@ _LOOKED_AT = 500
 """Files that are looked at to choose an encoder."""
 
 _SHARE = 0.1
-"""Of the files: kinds that are rarer get no vector field of their own."""
+"""Of the files of a source: kinds that are rarer get no vector field of their own."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,27 @@ class Sources:
         if self.columns and any(key.startswith(_VECTORS) for key in self.columns):
             return []
         if self.columns:
-            found = Counter(_KIND_OF_COLUMN.get(key) for key in self.columns)
+            counted = [Counter(_known(_KIND_OF_COLUMN, self.columns))]
         else:
-            names = islice((name for each in self.named for name in _names(each)), _LOOKED_AT)
-            found = Counter(_KIND_OF.get(_suffix(name)) for name in names)
-        known = [(kind, number) for kind, number in found.most_common() if kind is not None]
-        enough = _SHARE * sum(number for _, number in known)
-        return [kind for kind, number in known if number >= enough] or [PICTURES]
+            looked_at = [islice(_names(each), _LOOKED_AT) for each in self.named]
+            counted = [Counter(_known(_KIND_OF, map(_suffix, names))) for names in looked_at]
+        found: Counter[Kind] = Counter()
+        for counts in counted:
+            enough = _SHARE * counts.total()
+            found.update({kind: number for kind, number in counts.items() if number >= enough})
+        return [kind for kind, _ in found.most_common()] or [PICTURES]
 
     def _source(self, uris: Sequence[str]) -> Source:
         if self.columns is not None:
             return job_pb2.TableSource(uri=uris[0], columns=self.columns)
         return job_pb2.FilesSource(uris=uris, include=self.include, exclude=self.exclude)
+
+
+def _known(kinds: Mapping[str, Kind], names: Iterable[str]) -> Iterator[Kind]:
+    """The kinds of those names that tell one."""
+    for name in names:
+        if name in kinds:
+            yield kinds[name]
 
 
 def sources_of(
