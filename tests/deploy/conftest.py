@@ -12,6 +12,10 @@ import yaml
 from tools.manifest_lint import Manifests
 from tools.render import OVERLAYS, render
 
+INGEST_SECRETS = {
+    "LOOKALIKE_INGEST__DATABASE_URL": "postgresql://me:secret@postgres/jobs",
+    "LOOKALIKE_INGEST__STORES": '[{"prefix": "s3://photos/shared/", "region": "eu-central-1"}]',
+}
 DOCS = OVERLAYS.parent.parent.parent / "docs"
 
 
@@ -51,5 +55,6 @@ def _rendered(home: Path, kustomization: str, tokens: str) -> Manifests:
     (folder / "kustomization.yaml").write_text(kustomization.replace("…", "0" * 64))
     (folder / "tokens.yaml").write_text(tokens)
     (folder / "token").write_text("at least sixteen characters")
-    (folder / "LOOKALIKE_INGEST__DATABASE_URL").write_text("postgresql://me:secret@postgres/jobs")
+    for name, value in INGEST_SECRETS.items():
+        (folder / name).write_text(value)
     return Manifests.parse(render(folder))

@@ -13,6 +13,7 @@ from lookalike_encoder.settings import EncoderSettings
 from lookalike_gateway.settings import GatewaySettings
 from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_search.settings import SearchSettings
+from tests.deploy.conftest import INGEST_SECRETS
 from tools.manifest_lint import Manifests
 
 SETTINGS: dict[str, type[ServiceSettings]] = {
@@ -63,6 +64,7 @@ def test_a_worker_knows_its_settings(
     settings = _understood(monkeypatch, "ingest", given)
     assert isinstance(settings, IngestSettings)
     assert settings.role is Role.WORKER
+    assert [each.prefix for each in settings.stores] == ["s3://photos/shared/"]
 
 
 def _secrets(given: dict[str, str], folder: Path) -> dict[str, str]:
@@ -70,8 +72,8 @@ def _secrets(given: dict[str, str], folder: Path) -> dict[str, str]:
     if "LOOKALIKE_INGEST__SECRETS_DIR" not in given:
         return {}
     assert given["LOOKALIKE_INGEST__SECRETS_DIR"] == "/run/lookalike/ingest"
-    url = "postgresql://me:secret@postgres/jobs"
-    (folder / "LOOKALIKE_INGEST__DATABASE_URL").write_text(url)
+    for name, value in INGEST_SECRETS.items():
+        (folder / name).write_text(value)
     return {"LOOKALIKE_INGEST__SECRETS_DIR": str(folder)}
 
 
