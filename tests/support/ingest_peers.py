@@ -191,7 +191,7 @@ class FakeCollections(collection_service_pb2_grpc.CollectionServiceServicer):
         if request.name not in self._peers.collections:
             raise NotFoundError("no such collection", resource_name=request.name)
         field_ = collection_pb2.VectorField(
-            name="vector", encoder=ENCODER, encoder_fingerprint=self._peers.bound_to
+            name="vector", dimensions=4, encoder=ENCODER, encoder_fingerprint=self._peers.bound_to
         )
         return collection_pb2.Collection(
             name=request.name,

@@ -304,7 +304,14 @@ async def test_a_running_job_tells_how_fast_it_is(suite: Suite) -> None:
     fill(suite.root, 300)
     job = await suite.create_files()
     replies = suite.jobs.WatchJob(pb.WatchJobRequest(name=job.name))
-    seen = [reply.job.progress async for reply in replies]
+    jobs = [reply.job async for reply in replies]
+    seen = [each.progress for each in jobs]
+    assert any(each.step_load["encode"] > 0 for each in seen if "encode" in each.step_load)
+    estimates = [each.estimate for each in jobs if each.HasField("estimate")]
+    assert any(each.time.ToNanoseconds() for each in estimates)
+    originals = sum(each.stat().st_size for each in suite.root.iterdir())
+    assert estimates[-1].stored_bytes == originals + 300 * 16
+    assert dict(jobs[-1].media_types) == {"image/png": 300}
     assert any(each.items_per_second > 0 for each in seen)
     assert {each.bottleneck for each in seen} <= {"", "fetch", "decode", "encode", "write"}
     assert seen[-1] == job_pb2.Progress()

@@ -22,7 +22,7 @@ from lookalike_ingest.entities import VectorField
 from lookalike_ingest.job import Counts, FilesSource, Job, JobOptions, JobSpec, JobState, Outcome
 from lookalike_ingest.media_types import Modality, claimed_modality, detect_media
 from lookalike_ingest.problem import Problem
-from lookalike_ingest.progress import Progress, ProgressMeter
+from lookalike_ingest.progress import Load, Progress, ProgressMeter, progress_of
 from lookalike_ingest.stopwatch import Stopwatch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -167,16 +167,44 @@ def test_what_names_claim() -> None:
 def test_progress_is_what_happened_lately() -> None:
     now = 0.0
     meter = ProgressMeter(lambda: now)
-    running = replace(JOB, state=JobState.RUNNING, counts=Counts(110, created=10))
-    assert meter.measure(running) == Progress()
+    assert meter.measure("abc") is None
     watch = Stopwatch()
     watch.seconds.update({"encode": 3.0, "fetch": 1.0})
     now = 5.0
     meter.add("abc", 10, 0.0, watch)
-    assert meter.measure(running) == Progress(2.0, timedelta(seconds=50), "encode")
-    unknown = replace(running, counts=Counts())
-    assert meter.measure(unknown).eta is None
-    assert meter.measure(replace(running, state=JobState.SUCCEEDED)) == Progress()
+    assert meter.measure("abc") == Load(2.0, {"encode": 0.6, "fetch": 0.2})
+    meter.add("other", 5, 0.0, watch)
+    assert meter.measure_all() == Load(3.0, {"encode": 1.2, "fetch": 0.4})
     now = 36.0
-    assert meter.measure(running) == Progress()
+    assert meter.measure("abc") is None
     meter.forget("abc")
+
+
+def test_progress_is_what_all_processes_do() -> None:
+    running = replace(JOB, state=JobState.RUNNING, counts=Counts(110, created=10))
+    loads = [Load(1.5, {"encode": 1.0, "write": 0.5}), Load(0.5, {"write": 0.75})]
+    steps = {"encode": 1.0, "write": 1.25}
+    assert progress_of(running, loads) == Progress(2.0, timedelta(seconds=50), "write", steps)
+    assert progress_of(running, []) == Progress()
+    assert progress_of(replace(running, counts=Counts()), loads).eta is None
+    assert progress_of(replace(running, state=JobState.SUCCEEDED), loads) == Progress()
+
+
+def test_an_estimate_is_projected_from_what_was_measured() -> None:
+    begun = replace(
+        JOB,
+        state=JobState.RUNNING,
+        started_at=NOW,
+        ended_at=None,
+        counts=Counts(100, created=10),
+        stored_bytes=5000,
+        media_types={"image/png": 10},
+    )
+    shown = to_job(begun, Progress(2.0), to_status, brief=True)
+    assert shown.estimate.stored_bytes == 50_000
+    assert shown.estimate.time.ToTimedelta() == timedelta(seconds=50)
+    assert dict(shown.media_types) == {"image/png": 10}
+    nothing = replace(begun, counts=Counts())
+    assert not to_job(nothing, Progress(2.0), to_status, brief=True).HasField("estimate")
+    over = replace(begun, ended_at=NOW + timedelta(seconds=7))
+    assert to_job(over, Progress(), to_status, brief=True).estimate.time.ToSeconds() == 7

@@ -29,6 +29,7 @@ from lookalike_ingest.adapters.semantic_cutter import SemanticCutter
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_deletions import SqlDeletionStore
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
+from lookalike_ingest.adapters.sql_loads import SqlLoadStore
 from lookalike_ingest.adapters.sql_spool import SqlSpool
 from lookalike_ingest.adapters.sql_tables import METADATA
 from lookalike_ingest.adapters.sqlite_key_set import open_key_set
@@ -58,12 +59,14 @@ from lookalike_ingest.patience import Backoff
 from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.preparation import Preparation
 from lookalike_ingest.progress import ProgressMeter
+from lookalike_ingest.progress_board import ProgressBoard
 from lookalike_ingest.rpc.assets import SERVICE as ASSET_SERVICE
 from lookalike_ingest.rpc.assets import AssetServicer
 from lookalike_ingest.rpc.ingest import SERVICE as INGEST_SERVICE
 from lookalike_ingest.rpc.ingest import IngestServicer
 from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_ingest.shard import SHARD, ShardWorker
+from lookalike_ingest.signals import Signals
 from lookalike_ingest.sources.containers import ContainerLimits, Containers
 from lookalike_ingest.sources.files import FilesLister
 from lookalike_ingest.sources.lines import RecordLimits
@@ -132,8 +135,9 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
     async with AsyncExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(settings.jobs.read_threads, "read"))
         feed, meter, registry = JobFeed(), ProgressMeter(), CollectorRegistry()
+        metrics = JobMetrics(registry)
         database = await _open_database(settings, stack)
-        store = SqlJobStore(database, feed)
+        store, loads = SqlJobStore(database, feed), SqlLoadStore(database)
         assets = await _open_assets(settings, stack)
         spool = _spool(settings, database)
         roots = Roots(settings.roots)
@@ -141,9 +145,9 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         entities = SearchClient(await stack.enter_async_context(open_channel(settings.search)))
         executor = _executor(settings)
         engine = _engine(settings, executor)
-        decoder = DecodePool(_process_limits(settings), _decode_limits(settings))
-        stack.callback(decoder.close)
+        decoder = _open_decoder(settings, stack)
         scope = JobScope(store, feed, spool, meter, _backoff(settings))
+        board = ProgressBoard(loads, meter, executor)
         remotes = _remotes(settings)
         containers = _open_containers(settings, roots, remotes, assets, stack)
         lister, read_row = _open_sources(settings, roots, remotes, containers, stack)
@@ -168,7 +172,8 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             engine=engine,
             threads=threads,
             meter=meter,
-            metrics=JobMetrics(registry),
+            board=board,
+            metrics=metrics,
         )
         jobs = Jobs(
             store,
@@ -184,7 +189,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
             limits=_jobs_limits(settings),
         )
         cascade = Cascade(SqlDeletionStore(database), entities)
-        server = _server(settings, jobs, meter, assets, registry, cascade=cascade)
+        server = _server(settings, jobs, board, assets, registry, cascade=cascade)
         housekeeping = Housekeeping(
             store,
             engine,
@@ -199,11 +204,17 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         await jobs.resume_all()
         if settings.role is not Role.API:
             _run_beside(stack, housekeeping.run())
-            _run_beside(
-                stack, Upkeep(store, engine, settings.jobs.shard_items, _UPKEEP_INTERVAL).run()
-            )
+            upkeep = Upkeep(store, engine, settings.jobs.shard_items, _UPKEEP_INTERVAL)
+            _run_beside(stack, upkeep.run())
+        _run_beside(stack, Signals(loads, meter, metrics, settings.jobs.shard_items).run())
         _run_beside(stack, _watch_database(database, server, settings.role))
         yield server
+
+
+def _open_decoder(settings: IngestSettings, stack: AsyncExitStack) -> DecodePool:
+    decoder = DecodePool(_process_limits(settings), _decode_limits(settings))
+    stack.callback(decoder.close)
+    return decoder
 
 
 def _kinds(
@@ -217,6 +228,7 @@ def _kinds(
     engine: JobEngine,
     threads: ThreadPoolExecutor,
     meter: ProgressMeter,
+    board: ProgressBoard,
     metrics: JobMetrics,
 ) -> Mapping[str, Work]:
     """Return who does the tasks of which kind."""
@@ -248,6 +260,7 @@ def _kinds(
         entities,
         meter,
         finish=finish,
+        board=board,
         metrics=metrics,
         limits=_batch_limits(settings),
         max_attempts=settings.jobs.max_attempts,
@@ -457,7 +470,7 @@ def _splitters(settings: IngestSettings, decoder: Decoder) -> Mapping[Modality, 
 def _server(
     settings: IngestSettings,
     jobs: Jobs,
-    meter: ProgressMeter,
+    board: ProgressBoard,
     store: AssetStore,
     registry: CollectorRegistry,
     *,
@@ -472,7 +485,7 @@ def _server(
         Service(
             INGEST_SERVICE,
             ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
-            IngestServicer(jobs, meter, is_serving),
+            IngestServicer(jobs, board, is_serving),
         ),
         Service(
             ASSET_SERVICE,

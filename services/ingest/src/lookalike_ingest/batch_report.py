@@ -13,4 +13,6 @@ class BatchReport:
     results: list[ItemResult] = field(default_factory=list)
     removed: int = 0
     """Stale entities removed."""
+    stored_bytes: int = 0
+    """What originals and vectors take, or would take after a dry run."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)

@@ -251,6 +251,10 @@ class Job:
     """Entities of older generations removed."""
     revision: int = 1
     """Rises with every change; what WatchJob calls the offset."""
+    media_types: Mapping[str, int] = field(default_factory=dict)
+    """Items by IANA media type, as far as they were read."""
+    stored_bytes: int = 0
+    """What the originals and vectors of its items take, or of a dry run's would."""
     found: int = 0
     """Items found so far."""
     listed: bool = False

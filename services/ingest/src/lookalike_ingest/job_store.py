@@ -127,7 +127,14 @@ class JobStore(Protocol):
     async def change_attempts(self, job_id: str, ordinals: Sequence[int], by: int) -> None:
         """Take a counted attempt back (-1), as when the items wait for others, or count it (1)."""
 
-    async def record(self, job_id: str, results: Sequence[ItemResult], *, removed: int = 0) -> Job:
+    async def record(
+        self,
+        job_id: str,
+        results: Sequence[ItemResult],
+        *,
+        removed: int = 0,
+        stored_bytes: int = 0,
+    ) -> Job:
         """Record outcomes, each once. A final job stays.
 
         The last one makes the job final, unless it `needs_finish`: that is for `complete`.

@@ -1,6 +1,8 @@
 """What an operator sees of the jobs on the metrics endpoint."""
 
-from prometheus_client import CollectorRegistry, Counter
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from lookalike_ingest.batch_report import BatchReport
 
@@ -9,6 +11,7 @@ class JobMetrics:
     """Counters over all jobs of this process; the truth about one job is in the job store."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._steps: set[str] = set()
         self._items = Counter(
             "lookalike_ingest_items",
             "Items that came to an outcome.",
@@ -27,6 +30,28 @@ class JobMetrics:
             ["step"],
             registry=registry,
         )
+
+        self._backlog = Gauge(
+            "lookalike_ingest_backlog_tasks",
+            "Tasks that all unfinished jobs have left, over all replicas.",
+            registry=registry,
+        )
+        self._load = Gauge(
+            "lookalike_ingest_step_load",
+            "Threads that each step kept busy lately, on average, in this process.",
+            ["step"],
+            registry=registry,
+        )
+
+    def set_backlog(self, tasks: int) -> None:
+        """Show what is left to do."""
+        self._backlog.set(tasks)
+
+    def set_load(self, steps: Mapping[str, float]) -> None:
+        """Show what the steps do lately; those that do nothing any more at 0."""
+        self._steps |= steps.keys()
+        for step in self._steps:
+            self._load.labels(step).set(steps.get(step, 0.0))
 
     def add(self, report: BatchReport) -> None:
         """Count a batch that was recorded."""

@@ -18,7 +18,7 @@ from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.batch_report import BatchReport
 from lookalike_ingest.concurrency import gather_all, run_sliced
 from lookalike_ingest.encoding import Encoder, EncoderFacts
-from lookalike_ingest.entities import Collection, EntityStore
+from lookalike_ingest.entities import Collection, EntityStore, GivenField, VectorField
 from lookalike_ingest.job import Item, ItemResult, Job, Outcome, TableSource
 from lookalike_ingest.loop_calls import LoopCalls
 from lookalike_ingest.object_finding import ObjectFinder, detectors_of
@@ -88,8 +88,11 @@ class Pipeline:
             prepare = partial(self._prepare, job, context, items, report)
             prepared = await patience.call("source", prepare)
             changed = await self._drop_unchanged(job, collection, prepared, patience, report)
+            report.stored_bytes += sum(
+                each.prepared.original.size for each in changed if each.prepared.asset
+            )
             if job.spec.options.dry_run:
-                await self._try(changed, report)
+                await self._try(collection, changed, report)
             else:
                 await self._store(job, collection, changed, patience, report)
                 failed = _tried_before(items, report)
@@ -161,9 +164,12 @@ class Pipeline:
                 changed.append(Changed(each, difference))
         return sorted(changed, key=lambda each: each.prepared.splitter.heavy)
 
-    async def _try(self, changed: Sequence[Changed], report: BatchReport) -> None:
+    async def _try(
+        self, collection: Collection, changed: Sequence[Changed], report: BatchReport
+    ) -> None:
         """Split the items to see whether they can be; foretell what would become of them."""
         async for chunk in self._chunks(changed, report):
+            report.stored_bytes += len(chunk.parts) * _vector_bytes(collection)
             for piece in chunk.pieces:
                 item = changed[piece.index]
                 if piece.failure is not None:
@@ -189,6 +195,7 @@ class Pipeline:
         storing = Storing(job, changed, self._write.begin(target, patience), report)
         kept: set[int] = set()
         async for chunk in self._chunks(changed, report):
+            report.stored_bytes += len(chunk.parts) * _vector_bytes(collection)
             fresh = {piece.index for piece in chunk.pieces} - kept
             kept |= fresh
             vectors, _ = await gather_all(
@@ -273,6 +280,12 @@ class Pipeline:
         writing = self._write.begin(WriteTarget(collection.name, job.generation), patience)
         await writing.erase(broken)
         return writing.removed
+
+
+def _vector_bytes(collection: Collection) -> int:
+    """Return what the vectors of one entity take."""
+    fields: list[VectorField | GivenField] = [*collection.fields, *collection.given]
+    return sum(each.dimensions // 8 if each.binary else each.dimensions * 4 for each in fields)
 
 
 def _together(made: Vectors, part: Part) -> Vectors:

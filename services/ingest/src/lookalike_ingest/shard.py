@@ -25,6 +25,7 @@ from lookalike_ingest.patience import Patience
 from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import ProgressMeter
+from lookalike_ingest.progress_board import ProgressBoard
 from lookalike_ingest.steps.step import JobFailedError
 
 SHARD = "shard"
@@ -43,6 +44,7 @@ class ShardWorker:
         meter: ProgressMeter,
         *,
         finish: Finish,
+        board: ProgressBoard,
         metrics: JobMetrics,
         limits: BatchLimits,
         max_attempts: int,
@@ -52,6 +54,7 @@ class ShardWorker:
         self._pipeline = pipeline
         self._entities = entities
         self._finish = finish
+        self._board = board
         self._meter = meter
         self._metrics = metrics
         self._limits = limits
@@ -88,8 +91,11 @@ class ShardWorker:
             await attempt.release()
             return 0
         self._meter.add(job.id, len(report.results), started, report.stopwatch)
-        job = await self._store.record(job.id, report.results, removed=report.removed)
+        job = await self._store.record(
+            job.id, report.results, removed=report.removed, stored_bytes=report.stored_bytes
+        )
         self._metrics.add(report)
+        await self._board.note(job)
         await self._scope.settle(job)
         return len(items)
 

@@ -29,6 +29,7 @@ from lookalike_ingest.adapters.sql_tables import (
     ITEMS,
     JOBS,
     LABELS,
+    LOADS,
 )
 from lookalike_ingest.batching import BatchLimits, choose_batch
 from lookalike_ingest.job import (
@@ -130,7 +131,11 @@ def change_attempts(
 
 
 def record(
-    connection: sa.Connection, job_id: str, results: Sequence[ItemResult], removed: int
+    connection: sa.Connection,
+    job_id: str,
+    results: Sequence[ItemResult],
+    removed: int,
+    stored_bytes: int,
 ) -> Job:
     """Record outcomes, each once, and move the counts by exactly those that are new."""
     row = lock_job(connection, job_id)
@@ -145,6 +150,8 @@ def record(
         **{outcome: JOBS.c[outcome] + count for outcome, count in moved.items()},
         written=JOBS.c.written + sum(each.written for each in fresh),
         removed=JOBS.c.removed + removed,
+        stored_bytes=JOBS.c.stored_bytes + stored_bytes,
+        media_types=_add_media_types(row.media_types, fresh),
         **({} if last is None else {"last_written": last}),
         **({} if row.state == JobState.PAUSED else {"state": JobState.RUNNING, "state_reason": ""}),
     )
@@ -158,6 +165,12 @@ def set_warnings(connection: sa.Connection, job_id: str, warnings: Sequence[str]
     if is_final(row) or row.warnings == kept:
         return job_from_row(row)
     return update_job(connection, job_id, warnings=kept)
+
+
+def _add_media_types(known: str, results: Sequence[ItemResult]) -> str:
+    counts = Counter(json.loads(known))
+    counts.update(each.media_type for each in results if each.media_type)
+    return json.dumps(counts)
 
 
 def set_state(connection: sa.Connection, job_id: str, state: JobState, reason: str) -> Job:
@@ -210,7 +223,7 @@ def end_job(
 
 def delete_job(connection: sa.Connection, job_id: str) -> None:
     """Forget a job."""
-    for table in (ITEMS, FAILURES, LABELS):
+    for table in (ITEMS, FAILURES, LABELS, LOADS):
         connection.execute(sa.delete(table).where(table.c.job == job_id))
     connection.execute(sa.delete(JOBS).where(JOBS.c.id == job_id))
 

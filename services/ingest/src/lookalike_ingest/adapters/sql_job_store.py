@@ -137,11 +137,20 @@ class SqlJobStore:
             lambda connection: changes.change_attempts(connection, job_id, ordinals, by)
         )
 
-    async def record(self, job_id: str, results: Sequence[ItemResult], *, removed: int = 0) -> Job:
+    async def record(
+        self,
+        job_id: str,
+        results: Sequence[ItemResult],
+        *,
+        removed: int = 0,
+        stored_bytes: int = 0,
+    ) -> Job:
         """Record outcomes, each once; the last one makes the job final."""
         return self._publish(
             await self._database.write(
-                lambda connection: changes.record(connection, job_id, results, removed)
+                lambda connection: changes.record(
+                    connection, job_id, results, removed, stored_bytes
+                )
             )
         )
 

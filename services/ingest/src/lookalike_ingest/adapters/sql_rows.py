@@ -53,6 +53,8 @@ def job_from_row(row: Row) -> Job:
         removed=row.removed,
         revision=row.revision,
         round=row.round,
+        media_types=json.loads(row.media_types),
+        stored_bytes=row.stored_bytes,
         found=row.found,
         listed=row.listed,
         unlisted=row.unlisted,

@@ -70,11 +70,23 @@ JOBS = sa.Table(
     sa.Column("look_at", sa.BigInteger),
     sa.Column("synced", sa.Boolean, nullable=False, default=False),
     sa.Column("round", sa.BigInteger, nullable=False, default=0),
+    sa.Column("media_types", Text, nullable=False, default="{}"),
+    sa.Column("stored_bytes", sa.BigInteger, nullable=False, default=0),
     sa.Column("retry_of", sa.String(64), nullable=False, default=""),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("ended_at", sa.BigInteger),
     sa.Index("jobs_by_tenant", "tenant", "generation"),
     sa.Index("jobs_by_source", "source", "generation"),
+)
+
+LOADS = sa.Table(
+    "loads",
+    METADATA,
+    sa.Column("job", sa.String(64), primary_key=True),
+    sa.Column("executor", Text, primary_key=True),
+    sa.Column("written_at", sa.BigInteger, nullable=False),
+    sa.Column("items_per_second", sa.Double, nullable=False),
+    sa.Column("steps", Text, nullable=False),
 )
 
 TURNS = sa.Table(

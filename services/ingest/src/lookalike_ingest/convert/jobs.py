@@ -1,6 +1,7 @@
 """Jobs and their failures as messages of the API; pure."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from google.rpc import status_pb2
 
@@ -34,10 +35,12 @@ def to_job(job: Job, progress: Progress, to_status: ToStatus, *, brief: bool) ->
         progress=_to_progress(progress),
         generation=job.generation,
         warnings=job.warnings,
+        media_types=job.media_types,
         retry_of=f"jobs/{job.retry_of}" if job.retry_of else "",
         create_time=to_timestamp(job.created_at),
     )
     _set_source(message, job, brief=brief)
+    _set_estimate(message, job, progress)
     message.splitter.CopyFrom(to_splitter(job.spec.splitter))
     if job.spec.attributes:
         message.attributes.CopyFrom(to_struct(job.spec.attributes))
@@ -65,6 +68,18 @@ def to_failure(failure: ItemFailure, job_id: str, to_status: ToStatus) -> job_pb
     if failure.problem.segment is not None:
         message.segment.CopyFrom(to_segment(failure.problem.segment))
     return message
+
+
+def _set_estimate(message: job_pb2.Job, job: Job, progress: Progress) -> None:
+    """Project what was measured so far on all items."""
+    total, done = job.counts.total, job.counts.done
+    if not total or not done or job.started_at is None:
+        return
+    message.estimate.stored_bytes = round(job.stored_bytes / done * total)
+    if job.ended_at is not None:
+        message.estimate.time.FromTimedelta(job.ended_at - job.started_at)
+    elif progress.items_per_second > 0:
+        message.estimate.time.FromTimedelta(timedelta(seconds=total / progress.items_per_second))
 
 
 def _set_source(message: job_pb2.Job, job: Job, *, brief: bool) -> None:
@@ -124,7 +139,9 @@ def _to_counts(job: Job) -> job_pb2.ItemCounts:
 
 def _to_progress(progress: Progress) -> job_pb2.Progress:
     message = job_pb2.Progress(
-        items_per_second=progress.items_per_second, bottleneck=progress.bottleneck
+        items_per_second=progress.items_per_second,
+        bottleneck=progress.bottleneck,
+        step_load=progress.step_load,
     )
     if progress.eta is not None:
         message.eta.FromTimedelta(progress.eta)

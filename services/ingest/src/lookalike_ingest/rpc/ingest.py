@@ -1,6 +1,6 @@
 """`lookalike.ingest.v1.IngestService`."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from lookalike.ingest.v1 import ingest_service_pb2 as pb
 from lookalike.ingest.v1 import job_pb2
@@ -13,7 +13,7 @@ from lookalike_ingest.convert.jobs import to_failure, to_job
 from lookalike_ingest.convert.requests import from_filter, from_job
 from lookalike_ingest.job import Job
 from lookalike_ingest.jobs import Jobs
-from lookalike_ingest.progress import ProgressMeter
+from lookalike_ingest.progress_board import ProgressBoard
 
 SERVICE = "lookalike.ingest.v1.IngestService"
 _DEFAULT_PAGE = 100
@@ -22,9 +22,9 @@ _DEFAULT_PAGE = 100
 class IngestServicer:
     """Answers from `Jobs`."""
 
-    def __init__(self, jobs: Jobs, meter: ProgressMeter, is_serving: Callable[[], bool]) -> None:
+    def __init__(self, jobs: Jobs, board: ProgressBoard, is_serving: Callable[[], bool]) -> None:
         self._jobs = jobs
-        self._meter = meter
+        self._board = board
         self._is_serving = is_serving
 
     async def CreateJob(  # noqa: N802 - the name of the rpc
@@ -32,13 +32,13 @@ class IngestServicer:
     ) -> job_pb2.Job:
         """Accept a job."""
         tenant = current_context().tenant
-        return self._to_job(await self._jobs.create(tenant, from_job(request.job)))
+        return await self._to_job(await self._jobs.create(tenant, from_job(request.job)))
 
     async def GetJob(  # noqa: N802 - the name of the rpc
         self, request: pb.GetJobRequest, _context: object
     ) -> job_pb2.Job:
         """Show one job."""
-        return self._to_job(await self._jobs.get(*_own(request.name)))
+        return await self._to_job(await self._jobs.get(*_own(request.name)))
 
     async def ListJobs(  # noqa: N802 - the name of the rpc
         self, request: pb.ListJobsRequest, _context: object
@@ -57,7 +57,7 @@ class IngestServicer:
         more = len(jobs) > size
         page = jobs[:size]
         return pb.ListJobsResponse(
-            jobs=[self._to_job(job, brief=True) for job in page],
+            jobs=await self._to_jobs(page, brief=True),
             next_page_token=encode_page_token([page[-1].generation], *bound) if more else "",
         )
 
@@ -65,25 +65,25 @@ class IngestServicer:
         self, request: pb.CancelJobRequest, _context: object
     ) -> job_pb2.Job:
         """Stop a job for good."""
-        return self._to_job(await self._jobs.cancel(*_own(request.name)))
+        return await self._to_job(await self._jobs.cancel(*_own(request.name)))
 
     async def PauseJob(  # noqa: N802 - the name of the rpc
         self, request: pb.PauseJobRequest, _context: object
     ) -> job_pb2.Job:
         """Stop a job until it is resumed."""
-        return self._to_job(await self._jobs.pause(*_own(request.name)))
+        return await self._to_job(await self._jobs.pause(*_own(request.name)))
 
     async def ResumeJob(  # noqa: N802 - the name of the rpc
         self, request: pb.ResumeJobRequest, _context: object
     ) -> job_pb2.Job:
         """Let a paused job go on."""
-        return self._to_job(await self._jobs.resume(*_own(request.name)))
+        return await self._to_job(await self._jobs.resume(*_own(request.name)))
 
     async def RetryJob(  # noqa: N802 - the name of the rpc
         self, request: pb.RetryJobRequest, _context: object
     ) -> job_pb2.Job:
         """Start a job with what a final one left."""
-        return self._to_job(await self._jobs.retry(*_own(request.name)))
+        return await self._to_job(await self._jobs.retry(*_own(request.name)))
 
     async def WatchJob(  # noqa: N802 - the name of the rpc
         self, request: pb.WatchJobRequest, _context: object
@@ -92,7 +92,8 @@ class IngestServicer:
         tenant, job_id = _own(request.name)
         jobs = self._jobs.watch(tenant, job_id, request.offset, is_serving=self._is_serving)
         async for job in jobs:
-            yield pb.WatchJobResponse(offset=job.revision, job=self._to_job(job, brief=True))
+            message = await self._to_job(job, brief=True)
+            yield pb.WatchJobResponse(offset=job.revision, job=message)
 
     async def ListJobItems(  # noqa: N802 - the name of the rpc
         self, request: pb.ListJobItemsRequest, _context: object
@@ -131,8 +132,15 @@ class IngestServicer:
             next_page_token=token,
         )
 
-    def _to_job(self, job: Job, *, brief: bool = False) -> job_pb2.Job:
-        return to_job(job, self._meter.measure(job), to_status, brief=brief)
+    async def _to_job(self, job: Job, *, brief: bool = False) -> job_pb2.Job:
+        return (await self._to_jobs([job], brief=brief))[0]
+
+    async def _to_jobs(self, jobs: Sequence[Job], *, brief: bool = False) -> Sequence[job_pb2.Job]:
+        shown = await self._board.show(jobs)
+        return [
+            to_job(job, progress, to_status, brief=brief)
+            for job, progress in zip(jobs, shown, strict=True)
+        ]
 
 
 def _own(name: str) -> tuple[str, str]:
