@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 Samples = NDArray[np.int16]
@@ -121,5 +122,21 @@ def video(
             packets += stream.encode(frame)
         packets += stream.encode(None)
         for packet in packets:
+            output.mux(packet)
+    return file.getvalue()
+
+
+def with_cover(samples: Samples, cover: Pixels) -> bytes:
+    """Return a sound in MP4 with the cover of its album: a picture, and no film."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        packets = _sound_packets(output, samples, "aac")
+        stream = output.add_stream("mjpeg", rate=1)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = cover.shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        stream.disposition = Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(cover, format="rgb24")
+        for packet in (*stream.encode(frame), *stream.encode(None), *packets):
             output.mux(packet)
     return file.getvalue()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, cast
 
+import av
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ from lookalike_common.errors import (
 )
 from lookalike_ingest.decode_tasks import video as task
 from lookalike_ingest.decoding import TIME, DecodeLimits, Facts
-from tests.support.media import Pixels, black, moving, picture, sound, tone, video
+from tests.support.media import Pixels, black, moving, picture, sound, tone, video, with_cover
 from tests.support.real_data import clip
 
 LIMITS = DecodeLimits(max_duration=timedelta(minutes=1), max_pixels=200 * 200)
@@ -168,6 +170,14 @@ def test_pixels_that_are_not_square_are_made_so() -> None:
     assert key.pixels.shape == (120, 320, 3)
 
 
+def test_the_cover_of_an_album_is_no_film() -> None:
+    data = with_cover(tone(1), picture(1))
+    with av.open(io.BytesIO(data)) as container:
+        assert len(container.streams.video) == 1
+    with pytest.raises(UnsupportedMediaError, match="no pictures in it"):
+        find(data)
+
+
 def test_a_real_film() -> None:
     """The cuts were found by eye: the first frames of each shot."""
     about, keys = find(clip("bikes"), limits=DecodeLimits())
@@ -219,6 +229,22 @@ def test_what_is_no_video(
 ) -> None:
     with pytest.raises(error, match=words):
         find(data, media_type)
+
+
+def claiming(data: bytes, seconds: float) -> bytes:
+    """Return a Matroska file whose header tells another duration."""
+    at = data.index(b"\x44\x89\x88") + 3
+    return data[:at] + struct.pack(">d", seconds * 1000) + data[at + 8 :]
+
+
+def test_headers_that_lie_about_the_duration() -> None:
+    with pytest.raises(LimitExceededError, match=r"lasts 36000\.0 s; at most 60\.0 s"):
+        find(claiming(CUT, 36_000), "video/x-matroska")
+    about, keys = find(claiming(CUT, 36_000), "video/x-matroska", DecodeLimits())
+    assert (about["duration"], len(keys)) == (36_000.0, 4)
+    long = video([picture(1)] * 3, "matroska", times=[0, 30, 62])
+    with pytest.raises(LimitExceededError, match=r"lasts 62\.0 s; at most 60\.0 s"):
+        find(claiming(long, 1), "video/x-matroska")
 
 
 @pytest.mark.parametrize(
