@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -33,8 +32,8 @@ SECOND = 1_000_000
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlJobStore]:
-    database = SqlDatabase(f"sqlite:///{tmp_path / 'jobs.sqlite'}", METADATA)
+async def store(database_url: str) -> AsyncIterator[SqlJobStore]:
+    database = SqlDatabase(database_url, METADATA)
     await database.open()
     yield SqlJobStore(database, JobFeed())
     await database.close()

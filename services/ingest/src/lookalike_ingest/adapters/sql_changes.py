@@ -211,7 +211,8 @@ def end_job(
     row = lock_job(connection, job_id)
     if is_final(row):
         return job_from_row(row)
-    values: dict[str, object] = {"state": state, "state_reason": "", "ended_at": now_micros()}
+    ended_at = max(now_micros(), row.started_at or row.created_at)  # the clock may be set back
+    values: dict[str, object] = {"state": state, "state_reason": "", "ended_at": ended_at}
     if problem is not None:
         values["problem"] = problem.to_text()
     total = row.found if row.total is None and row.watches else row.total

@@ -41,7 +41,7 @@ def begin_expansion(connection: sa.Connection, job_id: str) -> Job:
         for table in (ITEMS, FAILURES):
             connection.execute(sa.delete(table).where(table.c.job == job_id))
         values["found"] = 0
-    started = row.started_at or now_micros()
+    started = row.started_at or max(now_micros(), row.created_at)
     return update_job(connection, job_id, state=JobState.RUNNING, started_at=started, **values)
 
 

@@ -1,5 +1,6 @@
 """The order in which tasks of all replicas begin, and the pace of jobs that have one."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 
@@ -35,12 +36,12 @@ def choose_turns(connection: sa.Connection, job_id: str, kind: str) -> Turns:
 
 def begin_turn(connection: sa.Connection, kind: str, turn: int) -> None:
     """Move the clock of a kind of task on to a turn; it never goes back."""
-    clock = sa.update(TURNS).where(TURNS.c.kind == kind)
-    last = sa.select(TURNS.c.last).where(TURNS.c.kind == kind)
-    if connection.execute(last).scalar_one_or_none() is None:
-        connection.execute(sa.insert(TURNS).values(kind=kind, last=turn))
-    else:
-        connection.execute(clock.where(TURNS.c.last < turn).values(last=turn))
+    known = sa.select(TURNS.c.last).where(TURNS.c.kind == kind)
+    if connection.execute(known).first() is None:
+        with contextlib.suppress(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(sa.insert(TURNS).values(kind=kind, last=turn))
+    later = sa.update(TURNS).where(TURNS.c.kind == kind, TURNS.c.last < turn)
+    connection.execute(later.values(last=turn))
 
 
 def begin_pace(connection: sa.Connection, job_id: str, first: int) -> None:
