@@ -8,8 +8,7 @@ import grpc.aio
 from lookalike.encoder.v1 import encoder_pb2, encoder_service_pb2, encoder_service_pb2_grpc
 from lookalike.type.v1 import content_pb2
 from lookalike_common.errors import InternalError, LookalikeError
-from lookalike_common.status import error_from_status
-from lookalike_ingest.adapters.grpc_calls import errors_translated
+from lookalike_ingest.adapters.grpc_calls import error_of_one, errors_translated
 from lookalike_ingest.encoding import (
     Content,
     EncoderFacts,
@@ -83,7 +82,7 @@ class EncoderClient:
         if len(reply.results) != 1:
             raise InternalError("the encoder answered with another number of pictures")
         if reply.results[0].HasField("error"):
-            raise error_from_status(reply.results[0].error)
+            raise error_of_one(reply.results[0].error)
         return [_to_object(each) for each in reply.results[0].detections.detections]
 
 
@@ -139,7 +138,7 @@ def _to_plain_content(content: Content) -> content_pb2.Content:
 
 def _to_vector(result: encoder_service_pb2.EncodeResult) -> PackedVector | LookalikeError:
     if result.HasField("error"):
-        return error_from_status(result.error)
+        return error_of_one(result.error)
     if not result.item.vectors:
         return InternalError("the encoder answered without a vector")
     return result.item.vectors[0].SerializeToString()

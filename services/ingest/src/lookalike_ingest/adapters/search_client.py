@@ -19,8 +19,7 @@ from lookalike.search.v1 import (
 from lookalike.type.v1 import outcome_pb2, vector_pb2
 from lookalike_common.errors import InternalError, LookalikeError, NotFoundError
 from lookalike_common.ids import WHOLE, entity_id
-from lookalike_common.status import error_from_status
-from lookalike_ingest.adapters.grpc_calls import errors_translated
+from lookalike_ingest.adapters.grpc_calls import error_of_one, errors_translated
 from lookalike_ingest.convert.segments import to_segment
 from lookalike_ingest.entities import (
     AttributeType,
@@ -245,5 +244,5 @@ def _to_entity(collection: str, entity: EntityWrite) -> entity_pb2.Entity:
 
 def _to_outcome(result: entity_service_pb2.UpsertResult) -> Outcome | LookalikeError:
     if result.HasField("error"):
-        return error_from_status(result.error)
+        return error_of_one(result.error)
     return _OUTCOMES.get(result.entity.outcome, Outcome.UPDATED)
