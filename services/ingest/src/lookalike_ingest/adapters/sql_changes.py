@@ -48,6 +48,8 @@ from lookalike_ingest.spec_codec import source_digest, spec_to_text
 WATCHING = "watching"
 """Why a job runs of which all items are done."""
 _RETRY_AFTER = timedelta(seconds=5)
+_CLOCKS_APART = 1_000_000
+"""So many microseconds later another replica's clock may be; more, and a clock was set back."""
 
 
 _OF_RESULTS = ("outcome", "written", "asset", "media_type")
@@ -232,10 +234,9 @@ def delete_job(connection: sa.Connection, job_id: str) -> None:
 def claim_chore(connection: sa.Connection, name: str, every: timedelta) -> bool:
     """Note that a chore is done now, unless it was done lately."""
     now = now_micros()
-    since = now - every // timedelta(microseconds=1)
-    due = sa.or_(
-        CHORES.c.done_at <= since, CHORES.c.done_at > now
-    )  # later than now: a clock jumped
+    interval = every // timedelta(microseconds=1)
+    jumped = CHORES.c.done_at > now + interval + _CLOCKS_APART
+    due = sa.or_(CHORES.c.done_at <= now - interval, jumped)
     changed = connection.execute(
         sa.update(CHORES).where(CHORES.c.name == name, due).values(done_at=now)
     )
