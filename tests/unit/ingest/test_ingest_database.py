@@ -105,7 +105,7 @@ async def test_outcomes_of_two_workers_count_once(postgres: PostgresServer) -> N
         )
         job = await stores[1].load("a")
         failures = await stores[1].list_failures("a", after=0, limit=1000)
-    assert job.state.final
+    assert job.complete
     assert job.counts.created + job.counts.failed == job.counts.total == job.written == 200
     assert len(failures) == job.counts.failed
 
