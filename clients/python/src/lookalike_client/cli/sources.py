@@ -18,10 +18,10 @@ from lookalike_client.cli.session import complaints
 from lookalike_client.client import Client
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tzst", ".tar.gz", ".tar.zst")
-_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 _VECTORS = "vectors."
 _PACKED = (".gz", ".zst")
-_RECORDS = (".fa", ".fasta", ".fna", ".ffn", ".fq", ".fastq", ".sdf", ".sd", ".smi", ".smiles")
+RECORDS = (".fa", ".fasta", ".fna", ".ffn", ".fq", ".fastq", ".sdf", ".sd", ".smi", ".smiles")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive: sent only once
 _MAX_ITEMS = 1000
 _LOOKED_AT = 500
@@ -173,7 +173,7 @@ def _uri(place: Path | str) -> str:
 
 
 def _is_table(name: str) -> bool:
-    return not name.endswith("/") and _suffix(name) in _TABLES
+    return not name.endswith("/") and _suffix(name) in TABLES
 
 
 def _suffix(name: str) -> str:
@@ -194,7 +194,7 @@ def _is_single(place: Path | str) -> bool:
     """Whether it is one item that lies here: no archive, and nothing that its name must explain."""
     if not isinstance(place, Path) or not place.is_file():
         return False
-    return not place.name.lower().endswith((*_ARCHIVES, *_PACKED, *_RECORDS))
+    return not place.name.lower().endswith((*_ARCHIVES, *_PACKED, *RECORDS))
 
 
 def _items(client: Client, paths: Sequence[Path]) -> job_pb2.ItemsSource:
