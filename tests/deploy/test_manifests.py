@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import kubernetes_validate
 import pytest
+from prometheus_client import CollectorRegistry
 
+from lookalike_ingest.metrics import JobMetrics
 from tools.manifest_lint import Manifests, lint
 
 VERSIONS = ("1.30", "1.32", "1.37")
@@ -85,4 +87,7 @@ def test_workers_are_as_many_as_there_is_work(shared: Manifests) -> None:
     (trigger,) = spec["triggers"]
     assert trigger["type"] == "prometheus"
     assert {"serverAddress", "query", "threshold"} == trigger["metadata"].keys()
+    registry = CollectorRegistry()
+    JobMetrics(registry)
+    assert trigger["metadata"]["query"] in {f"max({metric.name})" for metric in registry.collect()}
     assert all(isinstance(each, str) for each in trigger["metadata"].values())  # KEDA wants texts

@@ -53,6 +53,12 @@ def test_files(ended: list[Ended]) -> None:
     assert told(ended, "ItemsSource").splitlines()[-1] == "2 of 2"
 
 
+def test_tables_and_records(ended: list[Ended]) -> None:
+    assert ends(ended, "genes.fa -c") == ["2 created", "2 created"]
+    goods, _ = ends(ended, "goods.csv -c")
+    assert goods == "2 created"
+
+
 def test_texts(ended: list[Ended]) -> None:
     (counts,) = ends(ended, "a sleeping pet")
     assert counts == "2 created"

@@ -106,9 +106,12 @@ class FakeSuite(
         if self.one_field and len(request.collection.vector_fields) > 1:
             code = grpc.StatusCode.FAILED_PRECONDITION
             refuse(context, code, "UNSUPPORTED_BY_BACKEND", "one vector field at most")
+        has_index = request.collection.HasField("text_index")
         self.made[name] = collection_pb2.Collection(
             name=name,
             vector_fields=request.collection.vector_fields,
+            attributes=request.collection.attributes,
+            text_index=request.collection.text_index if has_index else None,
             state=collection_pb2.Collection.STATE_READY,
             backend="milvus-lite 3.2.2",
         )

@@ -60,8 +60,12 @@ def order(lookalike: Command, suite: "FakeSuite") -> Callable[..., dict[str, obj
     ],
 )
 def test_sources(
-    order: Callable[..., dict[str, object]], arguments: list[str], source: dict[str, object]
+    order: Callable[..., dict[str, object]],
+    lookalike: Command,
+    arguments: list[str],
+    source: dict[str, object],
 ) -> None:
+    assert lookalike("collections", "create", "old").code == 0
     assert order(*arguments) == {"options": {}, **source}
 
 
@@ -222,6 +226,36 @@ def test_vectors_that_rows_bring_need_a_collection_that_is_there(
     assert not suite.jobs
     assert lookalike("collections", "create", "mine", "--field", "v=2:cosine").code == 0
     assert lookalike("ingest", *arguments).code == 0
+
+
+def test_a_copy_of_a_collection_is_made_like_it(lookalike: Command, suite: "FakeSuite") -> None:
+    made = ("--field", "v=minilm-l6-v2:text", "--attribute", "year:int", "--text-index")
+    assert lookalike("collections", "create", "old", *made).code == 0
+    suite.made["collections/old"].vector_fields[0].encoder_fingerprint = "ab"
+    ended = lookalike("ingest", "--from-collection", "old", "-c", "same", "--no-wait")
+    assert ended.code == 0
+    assert (
+        lookalike(
+            *(
+                "ingest",
+                "--from-collection",
+                "old",
+                "-c",
+                "other",
+                "--encoder",
+                "conse",
+                "--no-wait",
+            )
+        ).code
+        == 0
+    )
+    same, other = (suite.made[f"collections/{name}"] for name in ("same", "other"))
+    (field,) = same.vector_fields
+    assert (field.name, field.source_attribute, field.encoder_fingerprint) == ("v", "text", "")
+    assert [each.encoder for each in other.vector_fields] == ["encoders/conse"]
+    for each in (same, other):
+        assert [attribute.name for attribute in each.attributes] == ["year"]
+        assert each.HasField("text_index")
 
 
 def test_a_dry_run_makes_no_collection(lookalike: Command, suite: "FakeSuite") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import typer
 
@@ -94,20 +95,27 @@ def ingest(
         source or (), columns=given.columns_of(column), include=include or (), exclude=exclude or ()
     )
     with session_of(context).client() as client:
-        ensure_collection(client, order, [Kind("", encoder, "")] if encoder else sources.kinds())
+        kinds = [Kind("", encoder, "")] if encoder else () if copied else sources.kinds()
+        ensure_collection(client, order, kinds, like=copied.collection if copied else "")
         job = start(client, order, copied or sources, upload=upload)
         raise typer.Exit(stay(client, job) if wait else leave(job))
 
 
-def ensure_collection(client: Client, order: job_pb2.Job, kinds: Sequence[Kind]) -> None:
-    """Create the collection unless it exists: with a vector field for each kind."""
+def ensure_collection(
+    client: Client, order: job_pb2.Job, kinds: Sequence[Kind], *, like: str = ""
+) -> None:
+    """Create the collection unless it exists: with a vector field for each kind.
+
+    `like` names one whose attributes it gets, and its vector fields, too, where there are no kinds.
+    """
     try:
         client.collection(order.collection)
     except NotFoundError:
         if order.options.dry_run:
             raise
         with suppress(AlreadyExistsError):  # somebody else was faster
-            complaints.print(f"created {order.collection} for {_create(client, order, kinds)}")
+            create = partial(_create_like, like=like) if like else _create
+            complaints.print(f"created {order.collection} for {create(client, order, kinds)}")
 
 
 def _create(client: Client, order: job_pb2.Job, kinds: Sequence[Kind]) -> str:
@@ -134,6 +142,21 @@ def _create(client: Client, order: job_pb2.Job, kinds: Sequence[Kind]) -> str:
             return ", ".join(named)
     client.create_collection(order.collection, encoder=first.encoder)
     return encoder_name(first.encoder)
+
+
+def _create_like(client: Client, order: job_pb2.Job, kinds: Sequence[Kind], *, like: str) -> str:
+    """Create the collection after the model of another; what it is for, in words."""
+    model = client.collection(like)
+    for field in model.vector_fields:
+        field.ClearField("encoder_fingerprint")
+    fields = [collection_pb2.VectorField(encoder=encoder_name(kind.encoder)) for kind in kinds]
+    client.create_collection(
+        order.collection,
+        vector_fields=fields or model.vector_fields,
+        attributes=model.attributes,
+        text_index=model.text_index if model.HasField("text_index") else None,
+    )
+    return ", ".join(each.encoder or each.name for each in fields or model.vector_fields)
 
 
 def start(
