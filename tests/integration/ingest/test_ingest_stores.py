@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,6 +11,7 @@ import grpc
 import pytest
 from pydantic import SecretStr
 
+from lookalike.asset.v1 import asset_service_pb2
 from lookalike.ingest.v1 import job_pb2
 from lookalike_common.status import error_from_status
 from lookalike_common.testing import assert_eventually
@@ -201,3 +203,36 @@ async def test_prefixes_with_nothing_below(suite: Suite) -> None:
         f"{PREFIX}none/": ("fetch", "RESOURCE_NOT_FOUND"),
         f"{PREFIX}none.png": ("fetch", "RESOURCE_NOT_FOUND"),
     }
+
+
+async def test_assets_are_kept_in_a_store(
+    settings: IngestSettings, peers: Peers, store: StoreServer
+) -> None:
+    """What a job reads becomes an asset there, and can be ingested again from there."""
+    config = store.config
+    kept = StoreSettings(
+        prefix=f"s3://{BUCKET}/assets/",
+        endpoint=config.pop("endpoint"),
+        region=config.pop("region"),
+        credentials={key: SecretStr(value) for key, value in config.items()},
+    )
+    assets = settings.assets.model_copy(update={"store": kept})
+    async with running_ingest(settings.model_copy(update={"assets": assets}), peers) as suite:
+        (suite.root / "a.png").write_bytes(png(1))
+        data = make_tar({"b.png": png(2), "c.png": png(3)})
+        await suite.run_files()
+        begun = await suite.assets.StartUpload(
+            asset_service_pb2.StartUploadRequest(
+                size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+            )
+        )
+        chunk = asset_service_pb2.UploadChunkRequest(upload=begun.name, data=data)
+        uploaded = await suite.assets.UploadChunk(iter([chunk]))
+        done = await suite.run_files(uploaded.asset)
+        assert done.counts.created == 2
+        assert set(suite.peers.items()) == {"a.png", "b.png", "c.png"}
+        assert not list(suite.settings.data_dir.rglob("tenants"))
+        (one,) = [each for each in suite.peers.entities.values() if each.item == "a.png"]
+        request = asset_service_pb2.ReadAssetRequest(name=one.asset)
+        replies = [reply async for reply in suite.assets.ReadAsset(request)]
+        assert b"".join(reply.data for reply in replies) == png(1)

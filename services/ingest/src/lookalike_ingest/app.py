@@ -22,6 +22,7 @@ from lookalike_ingest.adapters.encoder_client import EncoderClient
 from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.adapters.folder_spool import FolderSpool
 from lookalike_ingest.adapters.markdown_plain import MarkdownPlain
+from lookalike_ingest.adapters.object_asset_store import ObjectAssetStore
 from lookalike_ingest.adapters.object_stores import ObjectStores, StoreAccess
 from lookalike_ingest.adapters.postgres_presence import PostgresPresence
 from lookalike_ingest.adapters.search_client import SearchClient
@@ -138,7 +139,7 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         metrics = JobMetrics(registry)
         database = await _open_database(settings, stack)
         store, loads = SqlJobStore(database, feed), SqlLoadStore(database)
-        assets = await _open_assets(settings, stack)
+        assets, cache = await _open_assets(settings, stack)
         spool = _spool(settings, database)
         roots = Roots(settings.roots)
         encoder = EncoderClient(await stack.enter_async_context(open_channel(settings.encoder)))
@@ -149,7 +150,8 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         scope = JobScope(store, feed, spool, meter, _backoff(settings))
         board = ProgressBoard(loads, meter, executor)
         remotes = _remotes(settings)
-        containers = _open_containers(settings, roots, remotes, assets, stack)
+        containers = _containers(settings, roots, remotes, assets, cache)
+        stack.callback(containers.close)
         lister, read_row = _open_sources(settings, roots, remotes, containers, stack)
         pipeline = _pipeline(
             settings,
@@ -331,7 +333,18 @@ def _spool(settings: IngestSettings, database: SqlDatabase) -> Spool:
     return FolderSpool(settings.data_dir / "spool")
 
 
-async def _open_assets(settings: IngestSettings, stack: AsyncExitStack) -> FolderAssetStore:
+async def _open_assets(
+    settings: IngestSettings, stack: AsyncExitStack
+) -> tuple[AssetStore, LocalCache]:
+    """Return where originals are kept, and where what is brought here is held for a while."""
+    cache = LocalCache(settings.data_dir / "cache", int(settings.archives.cache_bytes))
+    stack.callback(cache.close)
+    kept = settings.assets
+    if kept.store is not None:
+        access = StoreAccess(kept.store.prefix, kept.store.config())
+        store = ObjectAssetStore(access, cache=cache, upload_expiry=kept.upload_expiry)
+        stack.push_async_callback(store.close)
+        return store, cache
     assets = FolderAssetStore(
         settings.data_dir / "assets",
         upload_expiry=settings.assets.upload_expiry,
@@ -339,7 +352,7 @@ async def _open_assets(settings: IngestSettings, stack: AsyncExitStack) -> Folde
     )
     stack.push_async_callback(assets.close)
     await assets.open_folder()
-    return assets
+    return assets, cache
 
 
 def _remotes(settings: IngestSettings) -> Remotes:
@@ -355,19 +368,15 @@ def _remotes(settings: IngestSettings) -> Remotes:
     return Remotes({"object": ObjectStores(stores), "web": WebFiles(prefixes, limits)})
 
 
-def _open_containers(
+def _containers(
     settings: IngestSettings,
     roots: Roots,
     remotes: Remotes,
     assets: AssetStore,
-    stack: AsyncExitStack,
+    cache: LocalCache,
 ) -> Containers:
-    cache = LocalCache(settings.data_dir / "cache", int(settings.archives.cache_bytes))
-    stack.callback(cache.close)
     limits = ContainerLimits(_archive_limits(settings))
-    containers = Containers(roots, assets.open, unzstd, cache=cache, remotes=remotes, limits=limits)
-    stack.callback(containers.close)
-    return containers
+    return Containers(roots, assets.open, unzstd, cache=cache, remotes=remotes, limits=limits)
 
 
 def _open_sources(

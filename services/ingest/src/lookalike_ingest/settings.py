@@ -207,6 +207,8 @@ class AssetSettings(Frozen):
     """An upload that nothing was added to for so long is forgotten."""
     min_free_bytes: ByteSize = ByteSize(64 << 20)
     """Room that is left on the disk."""
+    store: StoreSettings | None = None
+    """Where they are kept when not in the data folder: a prefix that all replicas share."""
 
 
 class IngestSettings(ServiceSettings):

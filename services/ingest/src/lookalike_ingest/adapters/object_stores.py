@@ -52,15 +52,22 @@ class _Store:
 
     @cached_property
     def client(self) -> ObjectStore:
-        # Any: obstore's typed dictionaries differ by scheme, and the operator chooses that.
-        config: Any = self._config
-        plain = self._config.get("endpoint", "").startswith("http://")
-        return from_url(
-            self.prefix,
-            config=config,
-            client_options={"allow_http": plain},
-            retry_config={"max_retries": 3, "retry_timeout": self._retry_timeout},
-        )
+        return open_store(StoreAccess(self.prefix, self._config), self._retry_timeout)
+
+
+def open_store(
+    access: StoreAccess, retry_timeout: timedelta = timedelta(seconds=30)
+) -> ObjectStore:
+    """Return a client; nothing is asked yet."""
+    # Any: obstore's typed dictionaries differ by scheme, and the operator chooses that.
+    config: Any = dict(access.config)
+    plain = access.config.get("endpoint", "").startswith("http://")
+    return from_url(
+        access.prefix,
+        config=config,
+        client_options={"allow_http": plain},
+        retry_config={"max_retries": 3, "retry_timeout": retry_timeout},
+    )
 
 
 class ObjectStores:

@@ -10,11 +10,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from uuid import uuid4
 
 from lookalike_common.errors import LimitExceededError, StorageFullError
@@ -66,6 +67,10 @@ class LocalCache:
     def find(self, key: str) -> BinaryIO | None:
         """Open the file of a key, or return None where it is not there."""
         return _open_if_there(self._folder / _name(key))
+
+    def scratch(self) -> BinaryIO:
+        """Return an empty file without a name, which is gone once it is closed."""
+        return cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder))
 
     def close(self) -> None:
         """Remove everything."""
