@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from pydantic import ByteSize
 
 from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job_pb2
-from lookalike.search.v1 import collection_pb2
+from lookalike.search.v1 import collection_pb2, entity_service_pb2
 from lookalike.type.v1 import content_pb2
 from lookalike_common.channels import open_channel
 from lookalike_common.errors import Code, EncoderMismatchError, LookalikeError
@@ -27,7 +27,14 @@ from lookalike_common.status import error_from_status
 from lookalike_common.testing import loopback, running
 from lookalike_ingest.adapters.search_client import SearchClient as SearchAdapter
 from lookalike_ingest.app import build as build_ingest
-from lookalike_ingest.entities import Collection, EntityStore, EntityWrite, StoredEntity, Sweep
+from lookalike_ingest.entities import (
+    Collection,
+    EntityStore,
+    EntityWrite,
+    ListedEntity,
+    StoredEntity,
+    Sweep,
+)
 from lookalike_ingest.job import Outcome
 from lookalike_ingest.patience import Backoff, Patience
 from lookalike_ingest.settings import AssetSettings, IngestSettings
@@ -46,7 +53,7 @@ from tests.support.search_client import (
     failure,
     plain_field,
 )
-from tests.support.toy_encoder import TEXT, ToyEncoder
+from tests.support.toy_encoder import DIMENSIONS, TEXT, ToyEncoder
 
 Answer = TypeVar("Answer")
 
@@ -232,6 +239,66 @@ async def test_what_a_job_wrote_is_visible_and_goes_with_its_asset(
     assert await search.count(name) == 1
 
 
+# --- another collection -------------------------------------------------------------------------
+
+
+async def test_the_items_of_another_collection(search: SearchClient, jobs: Jobs) -> None:
+    """Originals are read and encoded anew, else texts; a filter takes some; twice is once."""
+    field = collection_pb2.VectorField(encoder=TEXT)
+    older = await search.create(field, attributes=ATTRIBUTES)
+    newer = await search.create(field, attributes=ATTRIBUTES)
+    assert (await jobs.run(older, kept="banana", other="cherry")).counts.created == 2
+    await search.upsert(
+        older,
+        entity(
+            older,
+            "a",
+            item="direct",
+            text="quince",
+            text_content="quince",
+            attributes={"color": "red"},
+        ),
+        entity(older, "b", *[1.0] * DIMENSIONS, item="nothing"),
+    )
+    source = job_pb2.CollectionSource(collection=older)
+    done = await jobs.finish(job_pb2.Job(collection=newer, from_collection=source))
+    assert (done.counts.created, done.counts.failed) == (3, 1)
+    assert (await jobs.failures(done))[0].item == "nothing"
+    stored = await search.entities.ListEntities(
+        entity_service_pb2.ListEntitiesRequest(collection=newer)
+    )
+    found = {each.item: each for each in stored.entities}
+    assert {key: each.text for key, each in found.items()} == {
+        "kept": "banana",
+        "other": "cherry",
+        "direct": "quince",
+    }
+    assert MessageToDict(found["direct"].attributes) == {"color": "red"}
+    assert found["kept"].asset
+    again = await jobs.finish(job_pb2.Job(collection=newer, from_collection=source))
+    assert (again.counts.unchanged, again.counts.failed) == (3, 1)
+    some = job_pb2.CollectionSource(collection=older, filter='color = "red"')
+    third = await search.create(field, attributes=ATTRIBUTES)
+    narrow = await jobs.finish(job_pb2.Job(collection=third, from_collection=some))
+    assert (narrow.counts.total, narrow.counts.created) == (1, 1)
+    bad = job_pb2.CollectionSource(collection=older, filter="color = = 3")
+    refused = await jobs.finish(job_pb2.Job(collection=third, from_collection=bad))
+    assert error_from_status(refused.error).reason == "INVALID_FILTER"
+
+
+async def test_vectors_of_another_collection_are_copied(search: SearchClient, jobs: Jobs) -> None:
+    """Bit by bit, where both have a field of one name and space that callers fill."""
+    older, newer = await search.create(plain_field()), await search.create(plain_field())
+    await search.upsert(older, entity(older, "a", 0.1, 0.2, 0.3, item="user"))
+    source = job_pb2.CollectionSource(collection=older)
+    done = await jobs.finish(job_pb2.Job(collection=newer, from_collection=source))
+    assert (done.counts.created, done.counts.failed) == (1, 0)
+    name = f"{newer}/entities/{entity_id('user', 'whole', 0)}"
+    copied = await search.get(name, output_fields=["vectors.vector"])
+    first = await search.get(f"{older}/entities/a", output_fields=["vectors.vector"])
+    assert copied.vectors["vector"] == first.vectors["vector"]
+
+
 # --- a document that shrank --------------------------------------------------------------------
 
 
@@ -283,6 +350,11 @@ class Mortal:
 
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         return await self._call(lambda: self._store.sweep(collection, sweeps))
+
+    async def list_page(
+        self, collection: str, filter_text: str, token: str, vectors: Sequence[str]
+    ) -> tuple[Sequence[ListedEntity], str]:
+        return await self._store.list_page(collection, filter_text, token, vectors)
 
     async def optimize(self, collection: str) -> None:
         await self._store.optimize(collection)

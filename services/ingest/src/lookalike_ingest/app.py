@@ -68,6 +68,7 @@ from lookalike_ingest.rpc.ingest import IngestServicer
 from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_ingest.shard import SHARD, ShardWorker
 from lookalike_ingest.signals import Signals
+from lookalike_ingest.sources.collection_items import CollectionLister
 from lookalike_ingest.sources.containers import ContainerLimits, Containers
 from lookalike_ingest.sources.files import FilesLister
 from lookalike_ingest.sources.lines import RecordLimits
@@ -106,6 +107,7 @@ _HEALTH_INTERVAL = timedelta(seconds=1)
 FEATURES = (
     "assets",
     "audio",
+    "collections",
     "detection",
     "files",
     "gzip",
@@ -248,6 +250,7 @@ def _kinds(
         store,
         lister=lister,
         entities=entities,
+        collections=CollectionLister(entities),
         finish=finish,
         capacity=Capacity(limits.lite_warn_entities, limits.lite_max_entities),
         engine=engine,

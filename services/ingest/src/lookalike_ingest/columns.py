@@ -156,8 +156,14 @@ def read_content(
     }
     if not vectors and not any(words.values()):
         raise InvalidContentError("the row says nothing: its columns are empty")
-    words.pop("uri", None)
-    row = Row(**words, vectors=vectors, attributes=_attributes(values, names))
+    row = Row(
+        words.get("text", ""),
+        words.get("title", ""),
+        words.get("smiles", ""),
+        words.get("sequence", ""),
+        vectors,
+        _attributes(values, names),
+    )
     return RowContent(row, read_key(values, mapping), read_uri(values, mapping))
 
 

@@ -103,6 +103,25 @@ class Sweep:
     """Entity ids to leave alone."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedEntity:
+    """One entity as a listing has it."""
+
+    id: str
+    item: str
+    index: int
+    """Its place among the parts of its item, from 0."""
+    whole: bool
+    """Whether it is no stretch of its item."""
+    asset: str
+    """`assets/{asset}`, or empty."""
+    text: str
+    attributes: Attributes
+    source_uri: str
+    vectors: Mapping[str, bytes]
+    """Little-endian float32, by vector field."""
+
+
 class EntityStore(Protocol):
     """Collections and their entities. Errors are those of `lookalike_common.errors`."""
 
@@ -123,6 +142,14 @@ class EntityStore(Protocol):
 
     async def sweep(self, collection: str, sweeps: Sequence[Sweep]) -> int:
         """Remove stale entities; return how many there were."""
+
+    async def list_page(
+        self, collection: str, filter_text: str, token: str, vectors: Sequence[str]
+    ) -> tuple[Sequence[ListedEntity], str]:
+        """Return entities, with their vectors of some fields, and the token of the next page.
+
+        Raises InvalidFilterError.
+        """
 
     async def optimize(self, collection: str) -> None:
         """Put a collection's storage in order, as after many writes."""

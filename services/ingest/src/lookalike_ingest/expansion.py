@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -12,11 +12,12 @@ from lookalike_ingest.capacity import Capacity
 from lookalike_ingest.engine import JobEngine, Steps, Task
 from lookalike_ingest.entities import Collection, EntityStore
 from lookalike_ingest.finish import Finish
-from lookalike_ingest.job import Job, NewItem
+from lookalike_ingest.job import CollectionSource, Job, NewItem
 from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
-from lookalike_ingest.patience import TRANSIENT
+from lookalike_ingest.patience import TRANSIENT, Patience
 from lookalike_ingest.shard import SHARD
+from lookalike_ingest.sources.collection_items import CollectionLister
 from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.steps.step import JobFailedError
 
@@ -35,6 +36,7 @@ class Expansion:
         *,
         lister: Lister,
         entities: EntityStore,
+        collections: CollectionLister,
         finish: Finish,
         capacity: Capacity,
         engine: JobEngine,
@@ -46,6 +48,7 @@ class Expansion:
         self._store = store
         self._lister = lister
         self._entities = entities
+        self._collections = collections
         self._finish = finish
         self._capacity = capacity
         self._engine = engine
@@ -86,14 +89,27 @@ class Expansion:
         return await self._store.end_expansion(job.id, job.expansion)
 
     async def _list_source(self, job: Job, collection: Collection) -> None:
-        found = self._lister.list_items(job)
         count = 0
-        while items := await self._take(job, found):
+        async for items in self._found(job, collection):
             count += sum(each.outcome is None for each in items)
             await self._check_capacity(job, collection, count)
             if job.retry_of:
-                items = await self._store.drop_done(job.retry_of, items)
+                items = await self._store.drop_done(job.retry_of, items)  # noqa: PLW2901 - those left
             await self._store.add_items(job.id, items, job.expansion)
+
+    async def _found(self, job: Job, target: Collection) -> AsyncIterator[Sequence[NewItem]]:
+        """Yield the items of a job's source, some at a time."""
+        source = job.spec.source
+        if isinstance(source, CollectionSource):
+            try:
+                async for page in self._collections.list_pages(source, target, self._patience(job)):
+                    yield page
+            except LookalikeError as error:
+                raise JobFailedError(error) from error
+            return
+        found = self._lister.list_items(job)
+        while items := await self._take(job, found):
+            yield items
 
     async def _copy_left(self, job: Job) -> None:
         """Take what the job before has left to do, from where it lay then."""
@@ -116,14 +132,17 @@ class Expansion:
 
     async def _check_collection(self, job: Job) -> Collection:
         get = partial(self._entities.get_collection, job.spec.collection)
-        patience = self._scope.patience(
+        try:
+            collection: Collection = await self._patience(job).call("search", get)
+        except LookalikeError as error:
+            raise JobFailedError(error) from error
+        return collection
+
+    def _patience(self, job: Job) -> Patience:
+        return self._scope.patience(
             on_wait=partial(self._store.set_waiting, job.id),
             on_resume=partial(self._store.set_running, job.id),
         )
-        try:
-            return await patience.call("search", get)
-        except LookalikeError as error:
-            raise JobFailedError(error) from error
 
     async def _take(self, job: Job, found: Iterator[NewItem]) -> Sequence[NewItem]:
         """Return the next items; a source that is away makes the job wait, and begin again."""

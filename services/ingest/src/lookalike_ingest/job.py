@@ -123,7 +123,18 @@ class TableSource:
         return any(each.startswith("vectors.") for each in self.columns)
 
 
-Source: TypeAlias = FilesSource | ItemsSource | TableSource
+@dataclass(frozen=True, slots=True)
+class CollectionSource:
+    """The items of another collection."""
+
+    collection: str
+    """`collections/{collection}`, or an alias in its place."""
+    filter: str = ""
+    """Empty for all."""
+    kind: Literal["collection"] = "collection"
+
+
+Source: TypeAlias = FilesSource | ItemsSource | TableSource | CollectionSource
 """Any of them; a new kind of source is one class more here, with a `kind` of its own."""
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from lookalike_common.errors import (
     BackendUnavailableError,
@@ -27,6 +27,7 @@ from lookalike_ingest.entities import EntityStore
 from lookalike_ingest.expansion import EXPAND
 from lookalike_ingest.job import (
     Attributes,
+    CollectionSource,
     FilesSource,
     GivenItem,
     ItemFailure,
@@ -72,12 +73,16 @@ class RequestedItem:
     attributes: Attributes = field(default_factory=dict)
 
 
+RequestedSource: TypeAlias = FilesSource | TableSource | CollectionSource | Sequence[RequestedItem]
+"""Where a request says that its items come from."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """What a caller asks for."""
 
     collection: str
-    source: FilesSource | TableSource | Sequence[RequestedItem]
+    source: RequestedSource
     options: JobOptions = field(default_factory=JobOptions)
     splitter: SplitterOptions = field(default_factory=SplitterOptions)
     attributes: Attributes = field(default_factory=dict)
@@ -302,7 +307,9 @@ class Jobs:
         task.add_done_callback(self._aside.discard)
 
     async def _check_source(
-        self, tenant: str, source: FilesSource | TableSource | Sequence[RequestedItem]
+        self,
+        tenant: str,
+        source: RequestedSource,
     ) -> None:
         if isinstance(source, FilesSource):
             await asyncio.to_thread(self._check_files, source.uris)
@@ -311,6 +318,9 @@ class Jobs:
                 for index, uri in enumerate(source.uris)
                 if uri.startswith(_ASSETS)
             ]
+        elif isinstance(source, CollectionSource):
+            await self._check_collection(source.collection, "job.from_collection.collection")
+            return
         elif isinstance(source, TableSource):
             if not source.uri.startswith(_ASSETS):
                 await asyncio.to_thread(self._check_uri, source.uri, "job.table.uri")
@@ -352,7 +362,7 @@ class Jobs:
                 resource_name=asset_name(sha256),
             )
 
-    async def _check_collection(self, name: str) -> None:
+    async def _check_collection(self, name: str, field_path: str = "job.collection") -> None:
         """Refuse an unknown collection; whatever else is wrong, the job itself finds out."""
         try:
             async with asyncio.timeout(self._limits.check_deadline.total_seconds()):
@@ -360,7 +370,7 @@ class Jobs:
         except (*TRANSIENT, TimeoutError):
             return
         except NotFoundError as error:
-            raise error.at("job.collection") from error
+            raise error.at(field_path) from error
 
     async def _check_detectors(self, splitter: SplitterOptions) -> None:
         """Refuse an unknown detector; whatever else is wrong, the job itself finds out."""
@@ -394,7 +404,7 @@ def _specify(request: JobRequest) -> tuple[JobSpec, Sequence[bytes]]:
     """Return what was asked for, with bytes replaced by their place in the spool, and the bytes."""
     source: Source
     pieces: dict[str, tuple[int, bytes]] = {}
-    if isinstance(request.source, FilesSource | TableSource):
+    if isinstance(request.source, FilesSource | TableSource | CollectionSource):
         source = request.source
     else:
         source = ItemsSource([_give_place(item, pieces) for item in request.source])

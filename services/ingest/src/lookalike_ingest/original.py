@@ -30,6 +30,8 @@ class Row:
     vectors: Mapping[str, bytes] = field(default_factory=dict)
     """Given vectors by vector field: components as little-endian float32."""
     attributes: Attributes = field(default_factory=dict)
+    copied: bool = False
+    """Whether its text is an entity's: SMILES or bases where the collection takes only such."""
 
     @property
     def has_content(self) -> bool:

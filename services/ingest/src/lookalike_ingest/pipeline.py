@@ -19,7 +19,7 @@ from lookalike_ingest.batch_report import BatchReport
 from lookalike_ingest.concurrency import gather_all, run_sliced
 from lookalike_ingest.encoding import Encoder, EncoderFacts
 from lookalike_ingest.entities import Collection, EntityStore, GivenField, VectorField
-from lookalike_ingest.job import Item, ItemResult, Job, Outcome, TableSource
+from lookalike_ingest.job import CollectionSource, Item, ItemResult, Job, Outcome, TableSource
 from lookalike_ingest.loop_calls import LoopCalls
 from lookalike_ingest.object_finding import ObjectFinder, detectors_of
 from lookalike_ingest.original import Original
@@ -107,7 +107,9 @@ class Pipeline:
         facts = await self._describe({each.encoder for each in collection.fields}, patience)
         found = await self._describe(detectors_of(job.spec.splitter), patience)
         source = job.spec.source
-        brings_vectors = isinstance(source, TableSource) and source.brings_vectors
+        brings_vectors = isinstance(source, CollectionSource) or (
+            isinstance(source, TableSource) and source.brings_vectors
+        )
         if not collection.fields and not brings_vectors:
             raise EncoderMismatchError(
                 "no vector field of the collection has an encoder; write its entities with their "

@@ -6,6 +6,7 @@ resolved under a root before they got here, and are checked again when they are 
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -37,6 +38,8 @@ class AssetPlace:
 
     sha256: str
     kind: Literal["asset"] = "asset"
+    name: str = ""
+    """What a file with these bytes would be called, where their source does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,19 @@ class ParquetPlace:
     kind: Literal["parquet"] = "parquet"
 
 
-Place: TypeAlias = ContainerPlace | SpoolPlace | SlicePlace | ParquetPlace
+@dataclass(frozen=True, slots=True)
+class EntityPlace:
+    """What another collection has of an entity that says all itself."""
+
+    text: str
+    vectors: Mapping[str, str]
+    """By vector field: little-endian float32, in hex."""
+    asset: str
+    """The SHA-256 of the stored original that is this very text; empty for none."""
+    kind: Literal["entity"] = "entity"
+
+
+Place: TypeAlias = EntityPlace | ContainerPlace | SpoolPlace | SlicePlace | ParquetPlace
 """Any of them; a new kind of place is one class more here, with a `kind` of its own."""
 
 # A TypeAdapter of an annotated union has no type that mypy could spell.

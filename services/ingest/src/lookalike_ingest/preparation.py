@@ -20,12 +20,19 @@ from lookalike_ingest.content_hash import content_hash
 from lookalike_ingest.entities import AttributeType
 from lookalike_ingest.found_attributes import as_declared, identity_of, of_place
 from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome, TableSource
-from lookalike_ingest.original import Blob, Original
+from lookalike_ingest.original import Blob, Original, Row
 from lookalike_ingest.patience import TRANSIENT
-from lookalike_ingest.places import MemberPlace, ParquetPlace, SlicePlace, line_of
+from lookalike_ingest.places import (
+    AssetPlace,
+    EntityPlace,
+    MemberPlace,
+    ParquetPlace,
+    SlicePlace,
+    line_of,
+)
 from lookalike_ingest.steps.decode import DecodeError, DecodeInput, DecodeStep
 from lookalike_ingest.steps.fetch import FetchError, FetchInput, FetchStep
-from lookalike_ingest.steps.read_row import ReadRowInput, ReadRowStep
+from lookalike_ingest.steps.read_row import ReadRowInput, ReadRowStep, row_blob
 from lookalike_ingest.steps.split import Part, SplitContext, SplitError, Splitter
 from lookalike_ingest.steps.step import ItemSkippedError, StepError
 from lookalike_ingest.steps.unpack import UnpackInput, UnpackStep
@@ -144,11 +151,16 @@ class Preparation:
         if isinstance(source, TableSource) and isinstance(place, SlicePlace | ParquetPlace):
             row = ReadRowInput(job.tenant, source, context.collection, place)
             return self._read_row.run(row)
+        if isinstance(place, EntityPlace):
+            vectors = {name: bytes.fromhex(each) for name, each in place.vectors.items()}
+            blob = row_blob(Row(text=place.text, vectors=vectors, copied=True))
+            return replace(blob, sha256=place.asset, stored=bool(place.asset))
         if isinstance(place, ParquetPlace):
             raise FetchError(InternalError("the row of a table outside of a job over a table"))
         if isinstance(place, MemberPlace | SlicePlace):
             return self._unpack.run(UnpackInput(job.tenant, place))
-        return self._fetch.run(FetchInput(job.tenant, job.id, item.source_uri, place))
+        name = place.name if isinstance(place, AssetPlace) else ""
+        return self._fetch.run(FetchInput(job.tenant, job.id, name or item.source_uri, place))
 
 
 def split(prepared: Prepared, stopwatch: Stopwatch) -> Iterator[Part]:

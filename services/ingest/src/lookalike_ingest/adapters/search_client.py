@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc.aio
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from lookalike.search.v1 import (
@@ -26,6 +26,7 @@ from lookalike_ingest.entities import (
     Collection,
     EntityWrite,
     GivenField,
+    ListedEntity,
     StoredEntity,
     Sweep,
     VectorField,
@@ -39,6 +40,8 @@ _OUTCOMES = {
     outcome_pb2.OUTCOME_UNCHANGED: Outcome.UNCHANGED,
 }
 _DEFAULT_FIELD = "vector"
+_LISTED_ENTITIES = 500
+_LISTED_FIELDS = ("item", "segment", "asset", "text", "attributes", "source_uri")
 _LISTED_AT_ONCE = 1000
 _ATTRIBUTE_TYPES = {
     collection_pb2.AttributeField.TYPE_STRING: AttributeType.STRING,
@@ -159,6 +162,21 @@ class SearchClient:
             if not request.page_token:
                 return deleted
 
+    async def list_page(
+        self, collection: str, filter_text: str, token: str, vectors: Sequence[str]
+    ) -> tuple[Sequence[ListedEntity], str]:
+        """See `EntityStore`."""
+        request = entity_service_pb2.ListEntitiesRequest(
+            collection=collection,
+            filter=filter_text,
+            page_size=_LISTED_ENTITIES,
+            page_token=token,
+            output_fields=[*_LISTED_FIELDS, *(f"vectors.{name}" for name in vectors)],
+        )
+        with errors_translated():
+            reply = await self._entities.ListEntities(request)
+        return [_from_entity(each) for each in reply.entities], reply.next_page_token
+
     async def optimize(self, collection: str) -> None:
         """Put a collection's storage in order."""
         request = collection_service_pb2.OptimizeCollectionRequest(name=collection)
@@ -215,6 +233,20 @@ def _from_collection(name: str, reply: collection_pb2.Collection) -> Collection:
         },
         count=reply.entity_count,
         backend=reply.backend,
+    )
+
+
+def _from_entity(entity: entity_pb2.Entity) -> ListedEntity:
+    return ListedEntity(
+        id=entity.name.rpartition("/")[2],
+        item=entity.item,
+        index=entity.segment.index,
+        whole=entity.segment.WhichOneof("span") is None,
+        asset=entity.asset,
+        text=entity.text,
+        attributes=MessageToDict(entity.attributes),
+        source_uri=entity.source_uri,
+        vectors={name: each.dense.data for name, each in entity.vectors.items()},
     )
 
 

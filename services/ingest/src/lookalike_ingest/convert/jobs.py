@@ -10,7 +10,15 @@ from lookalike_common.errors import LookalikeError
 from lookalike_ingest.convert.segments import to_segment
 from lookalike_ingest.convert.splitters import to_splitter
 from lookalike_ingest.convert.values import to_struct, to_timestamp
-from lookalike_ingest.job import FilesSource, ItemFailure, ItemsSource, Job, JobOptions, TableSource
+from lookalike_ingest.job import (
+    CollectionSource,
+    FilesSource,
+    ItemFailure,
+    ItemsSource,
+    Job,
+    JobOptions,
+    TableSource,
+)
 from lookalike_ingest.places import AssetPlace
 from lookalike_ingest.progress import Progress
 
@@ -91,6 +99,11 @@ def _set_source(message: job_pb2.Job, job: Job, *, brief: bool) -> None:
         return
     if isinstance(source, TableSource):
         message.table.CopyFrom(job_pb2.TableSource(uri=source.uri, columns=source.columns))
+        return
+    if isinstance(source, CollectionSource):
+        message.from_collection.CopyFrom(
+            job_pb2.CollectionSource(collection=source.collection, filter=source.filter)
+        )
         return
     message.items.SetInParent()
     if not brief:

@@ -8,9 +8,9 @@ from lookalike_common.errors import InvalidArgumentError, LookalikeError, Unimpl
 from lookalike_ingest.columns import parse_columns
 from lookalike_ingest.convert.splitters import from_splitter
 from lookalike_ingest.convert.values import from_struct
-from lookalike_ingest.job import FilesSource, JobOptions, JobState, TableSource
+from lookalike_ingest.job import CollectionSource, FilesSource, JobOptions, JobState, TableSource
 from lookalike_ingest.job_store import JobFilter
-from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem
+from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem, RequestedSource
 from lookalike_ingest.places import AssetPlace
 
 _SERVED_OPTIONS = frozenset(
@@ -57,8 +57,6 @@ def from_filter(request: ingest_service_pb2.ListJobsRequest) -> JobFilter:
 
 
 def _refuse_unimplemented(job: job_pb2.Job) -> None:
-    if job.WhichOneof("source") == "from_collection":
-        raise UnimplementedError("collections are not read yet", field="job.from_collection")
     for kind, options in job.splitter.ListFields():
         for option, _ in options.ListFields():
             if f"{kind.name}.{option.name}" not in _SERVED_OPTIONS:
@@ -87,14 +85,27 @@ def _from_options(job: job_pb2.Job) -> JobOptions:
     )
 
 
-def _from_source(job: job_pb2.Job) -> FilesSource | TableSource | Sequence[RequestedItem]:
+def _from_source(
+    job: job_pb2.Job,
+) -> RequestedSource:
     match job.WhichOneof("source"):
         case "items":
             return _from_items(job.items)
         case "table":
             return _from_table(job.table)
+        case "from_collection":
+            return _from_collection(job)
         case _:
             return _from_files(job)
+
+
+def _from_collection(job: job_pb2.Job) -> CollectionSource:
+    source = job.from_collection
+    if source.collection == job.collection:
+        raise InvalidArgumentError(
+            "a collection cannot be read into itself", field="job.from_collection.collection"
+        )
+    return CollectionSource(source.collection, source.filter)
 
 
 def _from_table(table: job_pb2.TableSource) -> TableSource:

@@ -13,6 +13,8 @@ from lookalike_ingest.steps.split import Kind, MakeSplitter, Part, SplitContext,
 
 _FLOAT_BYTES = 4
 _VERSION = "row@1"
+_WRITTEN = frozenset({Modality.MOLECULE, Modality.SEQUENCE})
+"""What an entity's text may be instead of words."""
 _MEDIA_TYPES = {
     Modality.TEXT: MediaType("text/plain", Modality.TEXT),
     Modality.MOLECULE: MediaType("chemical/x-daylight-smiles", Modality.MOLECULE),
@@ -78,6 +80,8 @@ class RowSplitters:
         collection = context.collection
         vectors = self._vectors(collection, row)
         modality, text = _content(row)
+        if row.copied and modality not in context.taken and len(context.taken & _WRITTEN) == 1:
+            (modality,) = context.taken & _WRITTEN
         fields = {each.name for each in collection.fields}
         fields |= {each.name for each in collection.given}
         if modality is None or fields <= vectors.keys():

@@ -56,8 +56,7 @@ class ReadRowStep:
             row = replace(row, attributes=typed(row.attributes, item.collection.attributes))
         if not row.has_content:
             return self._refer(item, content.uri, row)
-        data = row.to_bytes()
-        return Blob(io.BytesIO(data), "", len(data), keep=False, row=row)
+        return row_blob(row)
 
     def _refer(self, item: ReadRowInput, reference: str, row: Row) -> Blob:
         """Return the file that a row is about, with what the row says of it."""
@@ -65,3 +64,9 @@ class ReadRowStep:
         reopen = partial(self._containers.open, item.tenant, found.place)
         sha256 = found.place.sha256 if isinstance(found.place, AssetPlace) else ""
         return replace(opened(reopen, found.key, sha256), row=row)
+
+
+def row_blob(row: Row) -> Blob:
+    """Return what a row says itself."""
+    data = row.to_bytes()
+    return Blob(io.BytesIO(data), "", len(data), keep=False, row=row)
