@@ -179,9 +179,21 @@ REFUSED: Final = [
     ),
     Row(
         CREATE,
-        "a table",
+        "a table whose columns say nothing",
         given(table=job_pb2.TableSource(uri="file:///x.csv")),
-        later("job.table"),
+        invalid("job.table.columns"),
+    ),
+    Row(
+        CREATE,
+        "a table outside the roots",
+        given(table=job_pb2.TableSource(uri="file:///etc/passwd", columns={"text": "a"})),
+        invalid("job.table.uri", "LOCATION_NOT_ALLOWED"),
+    ),
+    Row(
+        CREATE,
+        "an unknown collection as the source",
+        given(from_collection=job_pb2.CollectionSource(collection="collections/none")),
+        missing("collections/none", "job.from_collection.collection"),
     ),
     Row(
         CREATE,
