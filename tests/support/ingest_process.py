@@ -19,6 +19,9 @@ from lookalike.ingest.v1 import ingest_service_pb2_grpc, job_pb2
 from lookalike_common.testing import assert_eventually, free_port
 from tests.support.ingest_peers import Peers, running_encoder, running_search
 
+_NOT_YET = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+"""How calls end while the service is gone, or still starting."""
+
 
 class Victim:
     """The service as a process of its own."""
@@ -122,12 +125,12 @@ class Caller:
             try:
                 reply.CopyFrom(await call())
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in _NOT_YET:
                     raise
                 return False
             return True
 
-        await assert_eventually(answered, 30)
+        await assert_eventually(answered, 90)
         return reply
 
     async def get_or_none(self, name: str) -> job_pb2.Job | None:

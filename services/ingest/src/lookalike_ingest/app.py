@@ -1,11 +1,11 @@
 """Puts the service together; the only place that constructs its parts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from functools import partial
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
@@ -42,6 +42,7 @@ from lookalike_ingest.assets import Assets
 from lookalike_ingest.batching import BatchLimits
 from lookalike_ingest.capacity import Capacity
 from lookalike_ingest.cascade import Cascade
+from lookalike_ingest.concurrency import keep_running
 from lookalike_ingest.decoding import DecodeLimits, Decoder
 from lookalike_ingest.encoding import Encoder
 from lookalike_ingest.engine import JobEngine, Work
@@ -207,11 +208,11 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         stack.push_async_callback(jobs.close)
         await jobs.resume_all()
         if settings.role is not Role.API:
-            _run_beside(stack, housekeeping.run())
+            _run_beside(stack, housekeeping.run)
             upkeep = Upkeep(store, engine, settings.jobs.shard_items, _UPKEEP_INTERVAL)
-            _run_beside(stack, upkeep.run())
-        _run_beside(stack, Signals(loads, meter, metrics, settings.jobs.shard_items).run())
-        _run_beside(stack, _watch_database(database, server, settings.role))
+            _run_beside(stack, upkeep.run)
+        _run_beside(stack, Signals(loads, meter, metrics, settings.jobs.shard_items).run)
+        _run_beside(stack, partial(_watch_database, database, server, settings.role))
         yield server
 
 
@@ -294,7 +295,7 @@ async def _start(
     stack.push_async_callback(engine.stop)
     await engine.start(kinds)
     takeover = Takeover(engine, presence, delay=settings.jobs.takeover_delay)
-    _run_beside(stack, takeover.run())
+    _run_beside(stack, takeover.run)
 
 
 async def _open_database(settings: IngestSettings, stack: AsyncExitStack) -> SqlDatabase:
@@ -535,9 +536,9 @@ def _server(
     return server
 
 
-def _run_beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+def _run_beside(stack: AsyncExitStack, work: Callable[[], Awaitable[None]]) -> None:
     """Run something until the stack closes."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(keep_running(work))
 
     async def stop() -> None:
         task.cancel()

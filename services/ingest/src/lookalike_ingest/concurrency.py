@@ -1,12 +1,15 @@
-"""Running things side by side: coroutines until one fails, and slices of things in threads."""
+"""Running things side by side: coroutines until one fails or for ever, slices in threads."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+_REST_SECONDS = 1
 
 
 # Any: what a coroutine yields and receives is between it and the event loop.
@@ -32,3 +35,13 @@ async def run_sliced(
             for first in range(0, len(things), size)
         )
     )
+
+
+async def keep_running(work: Callable[[], Awaitable[None]]) -> None:
+    """Run what is to run for ever; a defect ends only one turn of it."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - whatever it is, the next turn may do better
+            _LOG.exception("what runs beside the tasks failed; it begins again")
+        await asyncio.sleep(_REST_SECONDS)
