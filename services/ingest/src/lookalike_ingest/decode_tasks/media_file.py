@@ -194,7 +194,8 @@ def _failures(words: str, clock: Clock | None = None) -> Iterator[None]:
     except (av.error.FFmpegError, EOFError, UnicodeError) as error:
         if clock is not None:
             place, words = {TIME: f"{clock.now:.3f}"}, f"{words} at {clock.now:.3f} s"
-        raise InvalidContentError(f"{words} ({error})"[:300], metadata=place) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidContentError(f"{words}: {reason}"[:300], metadata=place) from error
 
 
 def _check_seconds(seconds: float, limits: DecodeLimits) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from av import VideoFrame
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -88,7 +89,12 @@ def _pictures_of(container: InputContainer) -> VideoStream | None:
         for stream in container.streams.video
         if not stream.disposition & Disposition.attached_pic  # the cover of an album
     ]
-    return max(moving, key=lambda each: each.width * each.height, default=None)
+    return max(moving, key=_pixels, default=None)
+
+
+def _pixels(stream: VideoStream) -> int:
+    context: object = stream.codec_context  # None where the coding is unknown, whatever its type is
+    return context.width * context.height if isinstance(context, VideoCodecContext) else 0
 
 
 def _about(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Facts:
