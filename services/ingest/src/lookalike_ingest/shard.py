@@ -26,6 +26,7 @@ from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import ProgressMeter
 from lookalike_ingest.progress_board import ProgressBoard
+from lookalike_ingest.shared_lock import SharedLock
 from lookalike_ingest.steps.step import JobFailedError
 
 SHARD = "shard"
@@ -59,6 +60,7 @@ class ShardWorker:
         self._metrics = metrics
         self._limits = limits
         self._max_attempts = max_attempts
+        self._process_lock = SharedLock()
 
     async def handle(self, task: Task, steps: Steps) -> None:
         """Run batches until no item of the stretch is left."""
@@ -68,7 +70,20 @@ class ShardWorker:
             pass
 
     async def _run_batch(self, task: Task, job: Job) -> int:
-        """Bring the next items to their outcomes; return how many, 0 when none are left."""
+        """Bring the next items to their outcomes; return how many, 0 when none are left.
+
+        A suspect runs while nothing else does here: if it ends the process, that must not count as
+        an attempt of others, which are no quicker than it is, and would be given up with it.
+        """
+        async with self._process_lock.shared():
+            done = await self._run_next(task, job, alone=False)
+        if done is not None:
+            return done
+        async with self._process_lock.exclusive():
+            return await self._run_next(task, job, alone=True) or 0
+
+    async def _run_next(self, task: Task, job: Job, *, alone: bool) -> int | None:
+        """Run the next batch; None if that is a suspect, and it is not alone."""
 
         def stops(now: Job) -> bool:
             """A paused job's batch goes on to its end, unless the job is resumed meanwhile."""
@@ -79,6 +94,9 @@ class ShardWorker:
             await self._finish.run(job)
             return 0
         attempt = _attempt(self._store, job.id, items)
+        if not alone and items[0].attempts > self._limits.isolate_after:
+            await attempt.release()
+            return None
         started = self._meter.now()
         try:
             with self._scope.identity(job, items[0].ordinal):
