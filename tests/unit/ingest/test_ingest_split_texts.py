@@ -15,6 +15,7 @@ from lookalike_ingest.media_types import Modality, detect_media, name_text
 from lookalike_ingest.segments import Segment, TextSpan
 from lookalike_ingest.splitters.text import TextSplitters, chunk_tokens
 from lookalike_ingest.steps.split import Kind, Part
+from lookalike_ingest.texts.tokens import estimate_tokens
 from tests.support.documents import make_pdf
 from tests.support.splitting import InlineDecoder, original_of, parts_of, split_context
 
@@ -72,15 +73,18 @@ def test_chunks_of_markdown_are_words_behind_the_title() -> None:
     assert parts[1].text.startswith("Part\n\nSentence number 0")
     assert all(encoded(part) == f"On sentences\n\n{part.text}" for part in parts[1:])
     assert {part.attributes["title"] for part in parts} == {"On sentences"}
+    assert max(estimate_tokens(encoded(part)) for part in parts) <= 60
     assert data[span_of(parts[1]).start_byte :].startswith(b"## Part")
 
 
 def test_a_page_is_words_behind_its_title() -> None:
-    data = f"<html><head><title>Page</title></head><body><script>x</script>{TEXT}</body>".encode()
+    title = "A page about sentences of all kinds"
+    data = f"<html><title>{title}</title><body><script>x</script>{TEXT}</body>".encode()
     for name in ("a.html", "download"):
         parts = split(data, name, tokens=60)
         assert len(parts) > 10
-        assert all(encoded(part) == f"Page\n\n{part.text}" for part in parts)
+        assert all(encoded(part) == f"{title}\n\n{part.text}" for part in parts)
+        assert max(estimate_tokens(encoded(part)) for part in parts) <= 60
         assert " ".join(part.text for part in parts) == TEXT
 
 

@@ -63,10 +63,13 @@ def test_chunks_are_exact_slices_and_leave_out_blanks_only(
 
 
 def test_chunks_of_a_long_text_do_not_depend_on_its_blocks() -> None:
-    text = "".join(f"{number} {PARAGRAPH}" for number in range(3000))
-    limits = CutLimits(100, 40)
+    text = "".join(f"{number} für {PARAGRAPH}" for number in range(3000))
+    data, limits = text.encode(), CutLimits(100, 40)
     chunks = cut(text, limits)
-    assert all(text[each.span.start_char : each.span.end_char] == each.text for each in chunks)
+    spans = [each.span for each in chunks]
+    texts = [each.text for each in chunks]
+    assert [text[span.start_char : span.end_char] for span in spans] == texts
+    assert [data[span.start_byte : span.end_byte].decode() for span in spans] == texts
     assert cut(text, limits, 4099) == cut(text, limits, 70_001)
     shared = [b.span.start_char < a.span.end_char for a, b in pairwise(chunks)]
     assert sum(shared) > len(shared) * 0.9
