@@ -205,10 +205,27 @@ REFUSED: Final = [
         invalid("job.options.sync"),
     ),
     _files(
-        "canonical items",
+        "chunks that share all they have",
         "photos/",
-        later("job.splitter.molecule.canonical_items"),
-        splitter=job_pb2.Splitter(molecule=job_pb2.MoleculeSplitter(canonical_items=True)),
+        invalid("job.splitter.text.overlap_tokens"),
+        splitter=job_pb2.Splitter(text=job_pb2.TextSplitter(max_tokens=5, overlap_tokens=5)),
+    ),
+    _files(
+        "an unknown detector",
+        "photos/",
+        Refuses(Code.NOT_FOUND, "RESOURCE_NOT_FOUND", "job.splitter.image.detector"),
+        splitter=job_pb2.Splitter(image=job_pb2.ImageSplitter(detector="encoders/nobody")),
+    ),
+    Row(
+        CREATE,
+        "pixels",
+        given(
+            items=items(
+                "raw",
+                content_pb2.Content(raw_image=content_pb2.RawImage(data=b"xyz", width=1, height=1)),
+            )
+        ),
+        later("job.items.items[0].content.raw_image"),
     ),
 ]
 

@@ -338,12 +338,6 @@ async def test_an_unknown_job_is_not_found(suite: Suite, call: str) -> None:
     ("job", "field"),
     [
         (
-            job_pb2.Job(
-                splitter=job_pb2.Splitter(molecule=job_pb2.MoleculeSplitter(canonical_items=True))
-            ),
-            "job.splitter.molecule.canonical_items",
-        ),
-        (
             given(
                 job_pb2.SourceItem(
                     content=content_pb2.Content(

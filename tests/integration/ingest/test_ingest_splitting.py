@@ -212,6 +212,24 @@ async def test_sequences_and_molecules_that_are_given(suite: Suite) -> None:
     assert refused == {"bad": "decode", "none": "decode"}
 
 
+async def test_molecules_without_a_name_are_known_by_what_they_are(suite: Suite) -> None:
+    suite.peers.modalities = (content_pb2.MODALITY_MOLECULE,)
+    (suite.root / "a.smi").write_text("OCC ethanol\nCC(=O)O\nC1CC\nCC(O)=O\n[Na+].CC[O-]\n")
+    molecule = job_pb2.MoleculeSplitter(canonical_items=True, strip_salts=True)
+    done = await suite.run_files(splitter=job_pb2.Splitter(molecule=molecule))
+    acid, ethoxide = "QTBSBXVTEAMEQO-UHFFFAOYSA-N", "HHFAWKCIHAUFRX-UHFFFAOYSA-N"
+    assert set(suite.peers.items()) == {"a.smi!/ethanol", acid, ethoxide}
+    assert {each.item for each in await suite.failures(done)} == {"a.smi#3", acid}
+    item = job_pb2.SourceItem(content=content_pb2.Content(smiles="OC(C)=O"))
+    job = job_pb2.Job(
+        collection="collections/photos",
+        items=job_pb2.ItemsSource(items=[item]),
+        splitter=job_pb2.Splitter(molecule=molecule),
+    )
+    await suite.finish(await suite.create(job))
+    assert set(suite.peers.items()) == {"a.smi!/ethanol", acid, ethoxide}
+
+
 @pytest.mark.parametrize(
     ("splitter", "code", "reason", "field"),
     [

@@ -69,6 +69,7 @@ from lookalike_ingest.rpc.ingest import IngestServicer
 from lookalike_ingest.settings import IngestSettings, Role
 from lookalike_ingest.shard import SHARD, ShardWorker
 from lookalike_ingest.signals import Signals
+from lookalike_ingest.sources.canonical_names import CanonicalNames
 from lookalike_ingest.sources.collection_items import CollectionLister
 from lookalike_ingest.sources.containers import ContainerLimits, Containers
 from lookalike_ingest.sources.files import FilesLister
@@ -154,8 +155,8 @@ async def build(settings: IngestSettings) -> AsyncIterator[GrpcServer]:
         board = ProgressBoard(loads, meter, executor)
         remotes = _remotes(settings)
         containers = _containers(settings, roots, remotes, assets, cache)
-        stack.callback(containers.close)
-        lister, read_row = _open_sources(settings, roots, remotes, containers, stack)
+        names = CanonicalNames(containers, spool, decoder)
+        lister, read_row = _open_sources(settings, roots, remotes, containers, stack, names=names)
         pipeline = _pipeline(
             settings,
             containers=containers,
@@ -389,8 +390,11 @@ def _open_sources(
     remotes: Remotes,
     containers: Containers,
     stack: AsyncExitStack,
+    *,
+    names: CanonicalNames,
 ) -> tuple[Lister, ReadRowStep]:
     """Return what lists all sources, and what reads the rows of tables."""
+    stack.callback(containers.close)
     limits = settings.tables
     record_limits = RecordLimits(
         int(limits.max_record_bytes), limits.max_columns, limits.max_records
@@ -403,7 +407,7 @@ def _open_sources(
     )
     tables = Tables(containers, parquet, record_limits)
     stack.callback(tables.close)
-    lister = Lister(files, TableLister(tables, files.find))
+    lister = Lister(files, TableLister(tables, files.find), names)
     return lister, ReadRowStep(tables, containers, files.find)
 
 

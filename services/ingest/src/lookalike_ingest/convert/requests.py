@@ -17,7 +17,7 @@ _SERVED_OPTIONS = frozenset(
     {
         *("audio.hop", "audio.keep_silence", "audio.window"),
         *("image.detector", "image.min_score", "image.parts_only", "image.tile_pixels"),
-        "molecule.strip_salts",
+        *("molecule.canonical_items", "molecule.strip_salts"),
         *("sequence.both_strands", "sequence.step", "sequence.window"),
         *("text.max_tokens", "text.overlap_tokens"),
         *("video.frames", "video.max_interval", "video.skip_audio"),
