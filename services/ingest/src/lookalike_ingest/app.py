@@ -131,7 +131,7 @@ FEATURES = (
     "zip",
     "zstd",
 )
-"""What GetServerInfo names; other sources and splitters end with UNIMPLEMENTED."""
+"""What GetServerInfo names."""
 
 
 @asynccontextmanager

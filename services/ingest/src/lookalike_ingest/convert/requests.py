@@ -13,17 +13,6 @@ from lookalike_ingest.job_store import JobFilter
 from lookalike_ingest.jobs import GivenBytes, JobRequest, RequestedItem, RequestedSource
 from lookalike_ingest.places import AssetPlace
 
-_SERVED_OPTIONS = frozenset(
-    {
-        *("audio.hop", "audio.keep_silence", "audio.window"),
-        *("image.detector", "image.min_score", "image.parts_only", "image.tile_pixels"),
-        *("molecule.canonical_items", "molecule.strip_salts"),
-        *("sequence.both_strands", "sequence.step", "sequence.window"),
-        *("text.max_tokens", "text.overlap_tokens"),
-        *("video.frames", "video.max_interval", "video.skip_audio"),
-    }
-)
-"""Of splitters."""
 _ASSETS = "assets/"
 
 
@@ -32,7 +21,6 @@ def from_job(job: job_pb2.Job) -> JobRequest:
 
     Raises UnimplementedError naming the field that this release cannot serve yet.
     """
-    _refuse_unimplemented(job)
     return JobRequest(
         collection=job.collection,
         source=_from_source(job),
@@ -54,16 +42,6 @@ def from_filter(request: ingest_service_pb2.ListJobsRequest) -> JobFilter:
         collection=request.collection,
         labels=[_from_label(each) for each in request.labels],
     )
-
-
-def _refuse_unimplemented(job: job_pb2.Job) -> None:
-    for kind, options in job.splitter.ListFields():
-        for option, _ in options.ListFields():
-            if f"{kind.name}.{option.name}" not in _SERVED_OPTIONS:
-                raise UnimplementedError(
-                    "items are only ingested whole yet",
-                    field=f"job.splitter.{kind.name}.{option.name}",
-                )
 
 
 def _from_options(job: job_pb2.Job) -> JobOptions:
