@@ -57,6 +57,7 @@ def test_tables_and_records(ended: list[Ended]) -> None:
     assert ends(ended, "genes.fa -c") == ["2 created", "2 created"]
     goods, _ = ends(ended, "goods.csv -c")
     assert goods == "2 created"
+    assert ends(ended, "--from-collection") == ["2 created"]
 
 
 def test_texts(ended: list[Ended]) -> None:

@@ -33,6 +33,18 @@ def test_variables_come_before_files(secrets: Path, monkeypatch: pytest.MonkeyPa
     assert IngestSettings().role is Role.API
 
 
+def test_a_file_and_a_variable_may_each_say_a_part(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = '{"store": {"prefix": "s3://originals/", "credentials": {"secret_access_key": "xyz"}}}'
+    (secrets / "LOOKALIKE_INGEST__ASSETS").write_text(store, encoding="utf-8")
+    monkeypatch.setenv("LOOKALIKE_INGEST__ASSETS__MAX_BYTES", "5")
+    assets = IngestSettings().assets
+    assert assets.store is not None
+    assert (assets.store.prefix, assets.max_bytes) == ("s3://originals/", 5)
+    assert "xyz" not in str(redacted(IngestSettings()))
+
+
 def test_a_role_of_its_own_needs_a_database() -> None:
     with pytest.raises(ValidationError, match="needs a database_url"):
         IngestSettings(role=Role.WORKER)
