@@ -202,6 +202,16 @@ def test_neighbours_share_one_stream_in_whatever_order_they_come() -> None:
     assert cursors.opened == 1
 
 
+def test_what_lies_too_far_behind_is_read_anew() -> None:
+    cursors = Cursors(kept_bytes=1000)
+    chance = random.Random(5)
+    for _ in range(50):
+        start = chance.randrange(len(DATA) - 500)
+        with cursors.at("key", lambda: reader(iter([DATA])), start) as cursor:
+            assert cursor.read(500) == DATA[start : start + 500]
+    assert 1 < cursors.opened < 50
+
+
 def test_few_streams_are_kept_and_none_that_failed() -> None:
     closed: list[int] = []
 
