@@ -293,6 +293,9 @@ async def test_a_paused_job_stays_paused_until_it_is_resumed(store: Store) -> No
         assert still.state is JobState.PAUSED
     resumed = await store.resume(job.id)
     assert (resumed.state, resumed.round) == (JobState.RUNNING, paused.round + 1)
+    assert not paused.works_in(paused.round)
+    assert resumed.works_in(resumed.round)
+    assert not resumed.works_in(paused.round), "tasks of the round before have nothing to do"
     assert (await store.resume(job.id)).revision == resumed.revision
     assert await store.first_pending(job.id) == 1
     await store.record(job.id, [ItemResult(n, Outcome.CREATED) for n in (1, 2)])
