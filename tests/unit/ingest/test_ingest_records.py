@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from lookalike_common.errors import InvalidContentError, LimitExceededError
 from lookalike_ingest.sources.formats import RecordFormat, record_format, table_format
-from lookalike_ingest.sources.lines import RecordLimits, read_lines
+from lookalike_ingest.sources.lines import Line, RecordLimits, read_lines
 from lookalike_ingest.sources.records import (
     NamedRecord,
     read_records,
@@ -73,6 +75,18 @@ def test_a_sequence_on_one_endless_line_is_refused_in_little_memory() -> None:
     assert shape(found) == [(1, "a", False), (3, "b", True)]
     assert isinstance(found[0].record.problem, LimitExceededError)
     assert found[0].record.length == 100_004
+
+
+@pytest.mark.parametrize("form", ["fasta", "sdf"])
+def test_a_record_of_very_many_lines_is_never_held(form: RecordFormat) -> None:
+    lines = (Line(number, 1000 * number, 1000, bytes(1000)) for number in range(1, 10_000))
+    first = Line(0, 997, 3, b">a\n")
+    tracemalloc.start()
+    (found,) = read_records(chain([first], lines), form, LIMITS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(found.record.problem, LimitExceededError)
+    assert peak < 1 << 20
 
 
 def test_fastq_goes_on_behind_a_broken_record() -> None:
