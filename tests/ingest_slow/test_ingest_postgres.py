@@ -248,7 +248,8 @@ async def test_rounds_of_kills_at_random_moments(
             case "kill":
                 await victim.kill()
             case "stop":
-                assert await victim.stop() == 0
+                # One that is still starting ends by the signal itself.
+                assert await victim.stop() in {0, -signal.SIGTERM}
             case "database":
                 database.server.kill()
                 await asyncio.sleep(chance.random())
