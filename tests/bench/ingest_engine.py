@@ -20,9 +20,9 @@ from lookalike.ingest.v1 import ingest_service_pb2_grpc, job_pb2
 from lookalike_common.channels import open_channel
 from lookalike_common.testing import loopback, running
 from lookalike_ingest.app import build
-from lookalike_ingest.batch_report import BatchReport
+from lookalike_ingest.batches.batch_report import BatchReport
+from lookalike_ingest.batches.pipeline import Pipeline
 from lookalike_ingest.job import Item, ItemResult, Outcome
-from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.settings import (
     AssetSettings,
     IngestServerSettings,

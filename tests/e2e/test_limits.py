@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def test_the_setting_exists_and_has_that_default(limit: Limit) -> None:
     value: object = SETTINGS[limit.server]()
     for part in limit.setting.lower().split("__"):
         value = getattr(value, part)
+    if isinstance(value, timedelta):
+        value = int(value.total_seconds())
     assert value == limit.default
 
 

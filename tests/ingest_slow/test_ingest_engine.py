@@ -12,7 +12,7 @@ import pytest
 
 from lookalike_common.testing import assert_eventually
 from lookalike_ingest.adapters.dbos_engine import DbosEngine
-from lookalike_ingest.engine import Steps, Task, Work
+from lookalike_ingest.tasks.engine import Steps, Task, Work
 from tests.support.ingest_database import PreparedPostgres, prepare_engine
 
 

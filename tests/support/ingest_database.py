@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from lookalike_ingest.adapters.dbos_engine import DbosEngine
-from lookalike_ingest.engine import Steps, Task, Work
-from lookalike_ingest.expansion import EXPAND
 from lookalike_ingest.settings import JobSettings
-from lookalike_ingest.shard import SHARD
+from lookalike_ingest.tasks.engine import Steps, Task, Work
+from lookalike_ingest.tasks.expansion import EXPAND
+from lookalike_ingest.tasks.shard import SHARD
 from tests.support.postgres_server import PostgresServer
 
 

@@ -27,6 +27,7 @@ from lookalike_common.status import error_from_status
 from lookalike_common.testing import loopback, running
 from lookalike_ingest.adapters.search_client import SearchClient as SearchAdapter
 from lookalike_ingest.app import build as build_ingest
+from lookalike_ingest.batches.patience import Backoff, Patience
 from lookalike_ingest.entities import (
     Collection,
     EntityStore,
@@ -36,7 +37,6 @@ from lookalike_ingest.entities import (
     Sweep,
 )
 from lookalike_ingest.job import Outcome
-from lookalike_ingest.patience import Backoff, Patience
 from lookalike_ingest.settings import AssetSettings, IngestSettings
 from lookalike_ingest.steps.write import ItemParts, WriteStep, WriteTarget
 from lookalike_search.app import build as build_search

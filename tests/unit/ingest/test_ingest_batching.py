@@ -18,11 +18,11 @@ from lookalike_common.errors import (
     LookalikeError,
     OverloadedError,
 )
-from lookalike_ingest.batching import BatchLimits, choose_batch, cut
-from lookalike_ingest.bisection import Bisection
+from lookalike_ingest.batches.batching import BatchLimits, choose_batch, cut
+from lookalike_ingest.batches.bisection import Bisection
+from lookalike_ingest.batches.patience import Backoff, Patience
 from lookalike_ingest.concurrency import gather_all
 from lookalike_ingest.job import Item
-from lookalike_ingest.patience import Backoff, Patience
 from lookalike_ingest.places import FilePlace
 from lookalike_ingest.steps.step import JobFailedError
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lookalike.ingest.v1 import ingest_service_pb2, job_pb2
 from lookalike_common.errors import InvalidArgumentError, LookalikeError, all_errors
 from lookalike_common.status import error_from_status, to_status
+from lookalike_ingest.batches.stopwatch import Stopwatch
 from lookalike_ingest.content_hash import canonical_json, content_hash
 from lookalike_ingest.convert.items import from_outcomes
 from lookalike_ingest.convert.jobs import to_job
@@ -23,7 +24,6 @@ from lookalike_ingest.job import Counts, FilesSource, Job, JobOptions, JobSpec, 
 from lookalike_ingest.media_types import Modality, claimed_modality, detect_media
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import Load, Progress, ProgressMeter, progress_of
-from lookalike_ingest.stopwatch import Stopwatch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 JOB = Job(

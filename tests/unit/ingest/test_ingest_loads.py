@@ -12,6 +12,7 @@ from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
 from lookalike_ingest.adapters.sql_loads import SqlLoadStore
 from lookalike_ingest.adapters.sql_tables import METADATA
+from lookalike_ingest.batches.stopwatch import Stopwatch
 from lookalike_ingest.job import FilesSource, ItemResult, Job, JobSpec, NewItem, Outcome
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_store import NewJob
@@ -20,7 +21,6 @@ from lookalike_ingest.places import FilePlace
 from lookalike_ingest.progress import Load, ProgressMeter
 from lookalike_ingest.progress_board import ProgressBoard
 from lookalike_ingest.signals import Signals
-from lookalike_ingest.stopwatch import Stopwatch
 
 SPEC = JobSpec("collections/photos", FilesSource(["file:///photos/"]))
 AGE = timedelta(seconds=60)

@@ -14,12 +14,12 @@ from lookalike_common.errors import (
     InvalidContentError,
     NotFoundError,
 )
+from lookalike_ingest.batches.patience import Backoff, Patience
 from lookalike_ingest.encoding import Content, EncoderFacts, FoundObject
 from lookalike_ingest.job import ImageOptions, SplitterOptions, VideoOptions
 from lookalike_ingest.loop_calls import LoopCalls
 from lookalike_ingest.media_types import Modality
 from lookalike_ingest.object_finding import ObjectFinder, detectors_of
-from lookalike_ingest.patience import Backoff, Patience
 from lookalike_ingest.segments import Box
 from lookalike_ingest.steps.step import JobFailedError
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from lookalike_common.errors import InvalidContentError
 from lookalike_common.testing import assert_eventually
+from lookalike_ingest.batches.parts import Chunk, ChunkLimits, PartStream, Split
 from lookalike_ingest.encoding import Content
 from lookalike_ingest.media_types import Modality
-from lookalike_ingest.parts import Chunk, ChunkLimits, PartStream, Split
 from lookalike_ingest.steps.split import Part, SplitError
 
 

@@ -22,7 +22,7 @@ from lookalike_common.errors import (
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_job_store import SqlJobStore
 from lookalike_ingest.adapters.sql_tables import CHORES, ITEMS, METADATA
-from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.batches.batching import BatchLimits
 from lookalike_ingest.job import (
     FilesSource,
     GivenItem,

@@ -11,7 +11,7 @@ import pytest
 from lookalike_common.errors import BackendUnavailableError
 from lookalike_common.testing import assert_eventually
 from lookalike_ingest.adapters.postgres_presence import PostgresPresence
-from lookalike_ingest.takeover import Claim, Takeover
+from lookalike_ingest.tasks.takeover import Claim, Takeover
 from tests.support.postgres_server import PostgresServer, started_postgres
 
 

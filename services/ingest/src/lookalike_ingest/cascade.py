@@ -14,7 +14,7 @@ from typing import Protocol
 from lookalike_common.context import RequestContext, current_context, use_context
 from lookalike_common.errors import LookalikeError, NotFoundError
 from lookalike_ingest.asset_store import asset_name
-from lookalike_ingest.patience import TRANSIENT
+from lookalike_ingest.batches.patience import TRANSIENT
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 100

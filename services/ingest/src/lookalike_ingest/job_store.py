@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.batches.batching import BatchLimits
 from lookalike_ingest.fairness import Turns
 from lookalike_ingest.job import (
     Item,

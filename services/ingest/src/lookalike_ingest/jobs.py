@@ -21,10 +21,9 @@ from lookalike_common.errors import (
 )
 from lookalike_common.ids import parse_name
 from lookalike_ingest.asset_store import AssetStore, asset_name
+from lookalike_ingest.batches.patience import TRANSIENT
 from lookalike_ingest.encoding import Encoder
-from lookalike_ingest.engine import JobEngine, Task
 from lookalike_ingest.entities import EntityStore
-from lookalike_ingest.expansion import EXPAND
 from lookalike_ingest.job import (
     Attributes,
     CollectionSource,
@@ -43,14 +42,15 @@ from lookalike_ingest.job import (
     TableSource,
 )
 from lookalike_ingest.job_feed import JobFeed
-from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobFilter, JobStore, NewJob
-from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import AssetPlace, SpooledContent, SpoolPlace
 from lookalike_ingest.sources.remote import Remotes
 from lookalike_ingest.sources.roots import Roots
 from lookalike_ingest.spec_codec import spec_digest
 from lookalike_ingest.spool import Spool
+from lookalike_ingest.tasks.engine import JobEngine, Task
+from lookalike_ingest.tasks.expansion import EXPAND
+from lookalike_ingest.tasks.job_scope import JobScope
 
 _ASSETS = "assets/"
 

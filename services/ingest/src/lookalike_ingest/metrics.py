@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from lookalike_ingest.batch_report import BatchReport
+from lookalike_ingest.batches.batch_report import BatchReport
 
 
 class JobMetrics:

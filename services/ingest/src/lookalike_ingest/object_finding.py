@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from lookalike_common.errors import LookalikeError
-from lookalike_ingest.bisection import Bisection
+from lookalike_ingest.batches.bisection import Bisection
+from lookalike_ingest.batches.patience import Patience
 from lookalike_ingest.encoding import Content, Encoder, EncoderFacts, FoundObject
 from lookalike_ingest.job import ImageOptions, SplitterOptions
 from lookalike_ingest.loop_calls import LoopCalls
-from lookalike_ingest.patience import Patience
 
 
 class ObjectFinder:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from lookalike_ingest.batches.stopwatch import Stopwatch
 from lookalike_ingest.job import Job
-from lookalike_ingest.stopwatch import Stopwatch
 
 _WINDOW_SECONDS = 30.0
 

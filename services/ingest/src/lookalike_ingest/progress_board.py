@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from lookalike_ingest.batches.patience import TRANSIENT
 from lookalike_ingest.job import Job
-from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.progress import Load, Progress, ProgressMeter, progress_of
 
 _WRITE_INTERVAL = timedelta(seconds=1)

@@ -36,8 +36,8 @@ from dbos import (
 
 from lookalike_common.errors import BackendUnavailableError
 from lookalike_ingest.adapters.sql_engine import is_postgres, make_engine
-from lookalike_ingest.engine import Task, Work
-from lookalike_ingest.takeover import Claim
+from lookalike_ingest.tasks.engine import Task, Work
+from lookalike_ingest.tasks.takeover import Claim
 
 _APPLICATION = "lookalike-ingest"
 _VERSION = "1"

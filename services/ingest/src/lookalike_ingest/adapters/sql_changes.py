@@ -31,7 +31,7 @@ from lookalike_ingest.adapters.sql_tables import (
     LABELS,
     LOADS,
 )
-from lookalike_ingest.batching import BatchLimits, choose_batch
+from lookalike_ingest.batches.batching import BatchLimits, choose_batch
 from lookalike_ingest.job import (
     FINAL_STATES,
     UNFINISHED_STATES,

@@ -14,7 +14,7 @@ from lookalike_ingest.adapters import sql_turns as turns
 from lookalike_ingest.adapters.sql_database import SqlDatabase
 from lookalike_ingest.adapters.sql_rows import failure_from_row, job_from_row, to_micros
 from lookalike_ingest.adapters.sql_tables import FAILURES, JOBS
-from lookalike_ingest.batching import BatchLimits
+from lookalike_ingest.batches.batching import BatchLimits
 from lookalike_ingest.fairness import Turns
 from lookalike_ingest.job import (
     Item,

@@ -12,9 +12,9 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from lookalike_common.errors import LookalikeError
+from lookalike_ingest.batches.patience import TRANSIENT
 from lookalike_ingest.decoding import Decoder, Facts
 from lookalike_ingest.job import ItemsSource, Job, NewItem
-from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import SlicePlace, SpoolPlace
 from lookalike_ingest.sources.containers import Containers
 from lookalike_ingest.spool import Spool

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from lookalike_common.errors import NotFoundError
+from lookalike_ingest.batches.patience import Patience
 from lookalike_ingest.entities import Collection, EntityStore, GivenField, ListedEntity, VectorField
 from lookalike_ingest.job import CollectionSource, NewItem
 from lookalike_ingest.media_types import claimed_modality
-from lookalike_ingest.patience import Patience
 from lookalike_ingest.places import AssetPlace, EntityPlace
 from lookalike_ingest.sources.found import NOWHERE, refused
 

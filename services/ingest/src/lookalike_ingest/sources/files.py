@@ -16,8 +16,8 @@ from lookalike_common.errors import (
     UnsupportedMediaError,
 )
 from lookalike_common.ids import parse_name
+from lookalike_ingest.batches.patience import TRANSIENT
 from lookalike_ingest.job import FilesSource, NewItem
-from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import AssetPlace, FilePlace
 from lookalike_ingest.sources.containers import Containers
 from lookalike_ingest.sources.folder import FoundFile, walk_folder

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from lookalike_common.errors import LookalikeError
+from lookalike_ingest.batches.patience import TRANSIENT
 from lookalike_ingest.columns import Columns, parse_columns, read_key, read_uri
 from lookalike_ingest.job import NewItem, TableSource
-from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import line_of
 from lookalike_ingest.sources.found import NOWHERE, Found, refused, taken
 from lookalike_ingest.sources.references import FindFile

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
 from lookalike_common.errors import LookalikeError, UnsafeArchiveError
+from lookalike_ingest.batches.patience import TRANSIENT
 from lookalike_ingest.job import NewItem
-from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import Compression, MemberPlace, WholePlace
 from lookalike_ingest.sources.containers import Containers, detect_compression
 from lookalike_ingest.sources.found import Extent, Found, refused, skipped, taken

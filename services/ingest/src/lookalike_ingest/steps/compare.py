@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from lookalike_ingest.batches.patience import Patience
 from lookalike_ingest.entities import EntityStore, StoredEntity
-from lookalike_ingest.patience import Patience
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lookalike_common.errors import LookalikeError, WrongModalityError
-from lookalike_ingest.batching import cut
-from lookalike_ingest.bisection import Bisection
+from lookalike_ingest.batches.batching import cut
+from lookalike_ingest.batches.bisection import Bisection
+from lookalike_ingest.batches.patience import Patience
 from lookalike_ingest.concurrency import gather_all
 from lookalike_ingest.encoding import Content, Encoder, PackedVector
 from lookalike_ingest.entities import VectorField
-from lookalike_ingest.patience import Patience
 from lookalike_ingest.steps.step import StepError
 
 _IN_FLIGHT = 2

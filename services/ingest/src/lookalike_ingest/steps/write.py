@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lookalike_common.errors import LookalikeError
-from lookalike_ingest.batching import cut
-from lookalike_ingest.bisection import Bisection
+from lookalike_ingest.batches.batching import cut
+from lookalike_ingest.batches.bisection import Bisection
+from lookalike_ingest.batches.patience import Patience
 from lookalike_ingest.entities import EntityStore, EntityWrite, Sweep
 from lookalike_ingest.job import Outcome
-from lookalike_ingest.patience import Patience
 from lookalike_ingest.steps.step import JobFailedError, StepError
 
 _MAX_ENTITIES = 100

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from lookalike_ingest.batches.stopwatch import Stopwatch
 from lookalike_ingest.job import ItemResult
-from lookalike_ingest.stopwatch import Stopwatch
 
 
 @dataclass(slots=True)

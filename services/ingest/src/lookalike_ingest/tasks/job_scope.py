@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 from lookalike_common.context import RequestContext, use_context
 from lookalike_common.errors import NotFoundError
-from lookalike_ingest.engine import Task
+from lookalike_ingest.batches.patience import TRANSIENT, Backoff, Patience
 from lookalike_ingest.job import Job, JobState
 from lookalike_ingest.job_feed import JobFeed
 from lookalike_ingest.job_store import JobStore, SupersededError
-from lookalike_ingest.patience import TRANSIENT, Backoff, Patience
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import ProgressMeter
 from lookalike_ingest.spool import Spool
 from lookalike_ingest.steps.step import JobFailedError
+from lookalike_ingest.tasks.engine import Task
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")

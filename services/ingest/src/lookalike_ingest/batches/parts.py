@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeAlias
 
-from lookalike_ingest.batching import cut
+from lookalike_ingest.batches.batching import cut
 from lookalike_ingest.concurrency import gather_all
 from lookalike_ingest.steps.split import Part
 from lookalike_ingest.steps.step import StepError

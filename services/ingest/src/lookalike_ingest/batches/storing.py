@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lookalike_common.errors import LookalikeError
-from lookalike_ingest.batch_report import BatchReport
+from lookalike_ingest.batches.batch_report import BatchReport
+from lookalike_ingest.batches.parts import Chunk, Piece
+from lookalike_ingest.batches.preparation import Prepared
 from lookalike_ingest.encoding import PackedVector
 from lookalike_ingest.entities import EntityWrite
 from lookalike_ingest.job import Job
-from lookalike_ingest.parts import Chunk, Piece
-from lookalike_ingest.preparation import Prepared
 from lookalike_ingest.steps.compare import Difference
 from lookalike_ingest.steps.encode import EncodeError
 from lookalike_ingest.steps.split import Part

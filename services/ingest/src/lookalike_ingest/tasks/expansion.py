@@ -8,18 +8,18 @@ from functools import partial
 from itertools import islice
 
 from lookalike_common.errors import LookalikeError
+from lookalike_ingest.batches.patience import TRANSIENT, Patience
 from lookalike_ingest.capacity import Capacity
-from lookalike_ingest.engine import JobEngine, Steps, Task
 from lookalike_ingest.entities import Collection, EntityStore
-from lookalike_ingest.finish import Finish
 from lookalike_ingest.job import CollectionSource, Job, NewItem
-from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
-from lookalike_ingest.patience import TRANSIENT, Patience
-from lookalike_ingest.shard import SHARD
 from lookalike_ingest.sources.collection_items import CollectionLister
 from lookalike_ingest.sources.listing import Lister
 from lookalike_ingest.steps.step import JobFailedError
+from lookalike_ingest.tasks.engine import JobEngine, Steps, Task
+from lookalike_ingest.tasks.finish import Finish
+from lookalike_ingest.tasks.job_scope import JobScope
+from lookalike_ingest.tasks.shard import SHARD
 
 EXPAND = "expand"
 _LISTED_AT_ONCE = 500

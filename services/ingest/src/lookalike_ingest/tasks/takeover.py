@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from lookalike_ingest.patience import TRANSIENT
+from lookalike_ingest.batches.patience import TRANSIENT
 
 _LOG = logging.getLogger(__name__)
 

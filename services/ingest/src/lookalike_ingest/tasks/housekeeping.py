@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from lookalike_common.errors import LookalikeError
 from lookalike_ingest.asset_store import AssetStore
 from lookalike_ingest.cascade import Cascade
-from lookalike_ingest.engine import JobEngine
 from lookalike_ingest.job_store import JobStore
 from lookalike_ingest.spool import Spool
+from lookalike_ingest.tasks.engine import JobEngine
 
 _LOG = logging.getLogger(__name__)
 _LOOK_EVERY = timedelta(seconds=30)

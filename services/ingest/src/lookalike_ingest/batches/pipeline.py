@@ -15,7 +15,12 @@ from functools import partial
 from lookalike_common.errors import EncoderMismatchError, LookalikeError
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_ingest.asset_store import AssetStore
-from lookalike_ingest.batch_report import BatchReport
+from lookalike_ingest.batches.batch_report import BatchReport
+from lookalike_ingest.batches.parts import Chunk, ChunkLimits, PartStream
+from lookalike_ingest.batches.patience import Patience
+from lookalike_ingest.batches.preparation import Preparation, Prepared, split
+from lookalike_ingest.batches.stopwatch import Stopwatch
+from lookalike_ingest.batches.storing import Changed, Storing, Vectors
 from lookalike_ingest.concurrency import gather_all, run_sliced
 from lookalike_ingest.encoding import Encoder, EncoderFacts
 from lookalike_ingest.entities import Collection, EntityStore, GivenField, VectorField
@@ -23,16 +28,11 @@ from lookalike_ingest.job import CollectionSource, Item, ItemResult, Job, Outcom
 from lookalike_ingest.loop_calls import LoopCalls
 from lookalike_ingest.object_finding import ObjectFinder, detectors_of
 from lookalike_ingest.original import Original
-from lookalike_ingest.parts import Chunk, ChunkLimits, PartStream
-from lookalike_ingest.patience import Patience
-from lookalike_ingest.preparation import Preparation, Prepared, split
 from lookalike_ingest.steps.compare import Candidate, CompareInput, CompareStep, Difference
 from lookalike_ingest.steps.encode import EncodeInput, EncodeStep
 from lookalike_ingest.steps.split import Part, SplitContext
 from lookalike_ingest.steps.step import JobFailedError
 from lookalike_ingest.steps.write import WriteStep, WriteTarget
-from lookalike_ingest.stopwatch import Stopwatch
-from lookalike_ingest.storing import Changed, Storing, Vectors
 
 _IF_WRITTEN = {Difference.ABSENT: Outcome.CREATED, Difference.CHANGED: Outcome.UPDATED}
 """What a dry run foretells."""

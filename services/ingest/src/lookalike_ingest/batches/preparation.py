@@ -16,12 +16,13 @@ from lookalike_common.errors import (
 )
 from lookalike_common.ids import WHOLE, entity_id
 from lookalike_ingest.asset_store import asset_name
+from lookalike_ingest.batches.patience import TRANSIENT
+from lookalike_ingest.batches.stopwatch import Stopwatch
 from lookalike_ingest.content_hash import content_hash
 from lookalike_ingest.entities import AttributeType
 from lookalike_ingest.found_attributes import as_declared, identity_of, of_place
 from lookalike_ingest.job import Attributes, Item, ItemResult, Job, Outcome, TableSource
 from lookalike_ingest.original import Blob, Original, Row
-from lookalike_ingest.patience import TRANSIENT
 from lookalike_ingest.places import (
     AssetPlace,
     EntityPlace,
@@ -36,7 +37,6 @@ from lookalike_ingest.steps.read_row import ReadRowInput, ReadRowStep, row_blob
 from lookalike_ingest.steps.split import Part, SplitContext, SplitError, Splitter
 from lookalike_ingest.steps.step import ItemSkippedError, StepError
 from lookalike_ingest.steps.unpack import UnpackInput, UnpackStep
-from lookalike_ingest.stopwatch import Stopwatch
 
 _GONE = (LocationNotAllowedError, NotFoundError, SourceChangedError)
 

@@ -13,7 +13,7 @@ from lookalike_common.errors import (
     LookalikeError,
     OutOfRangeError,
 )
-from lookalike_ingest.patience import LOST, TRANSIENT, Patience
+from lookalike_ingest.batches.patience import LOST, TRANSIENT, Patience
 from lookalike_ingest.steps.step import JobFailedError
 
 S = TypeVar("S")

@@ -12,22 +12,22 @@ from collections.abc import Sequence
 from functools import partial
 
 from lookalike_common.errors import EncoderMismatchError, InternalError, LookalikeError
-from lookalike_ingest.batch_report import BatchReport
-from lookalike_ingest.batching import BatchLimits
-from lookalike_ingest.engine import Steps, Task
+from lookalike_ingest.batches.batch_report import BatchReport
+from lookalike_ingest.batches.batching import BatchLimits
+from lookalike_ingest.batches.patience import Patience
+from lookalike_ingest.batches.pipeline import Pipeline
 from lookalike_ingest.entities import Collection, EntityStore
-from lookalike_ingest.finish import Finish
 from lookalike_ingest.job import Item, ItemProblem, ItemResult, Job, JobState, Outcome
-from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
 from lookalike_ingest.metrics import JobMetrics
-from lookalike_ingest.patience import Patience
-from lookalike_ingest.pipeline import Pipeline
 from lookalike_ingest.problem import Problem
 from lookalike_ingest.progress import ProgressMeter
 from lookalike_ingest.progress_board import ProgressBoard
 from lookalike_ingest.shared_lock import SharedLock
 from lookalike_ingest.steps.step import JobFailedError
+from lookalike_ingest.tasks.engine import Steps, Task
+from lookalike_ingest.tasks.finish import Finish
+from lookalike_ingest.tasks.job_scope import JobScope
 
 SHARD = "shard"
 _LOG = logging.getLogger(__name__)

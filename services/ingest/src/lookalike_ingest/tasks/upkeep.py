@@ -8,11 +8,11 @@ import logging
 from datetime import timedelta
 
 from lookalike_common.errors import LookalikeError
-from lookalike_ingest.engine import JobEngine, Task
-from lookalike_ingest.expansion import EXPAND
 from lookalike_ingest.job import Job
 from lookalike_ingest.job_store import JobStore
-from lookalike_ingest.shard import SHARD
+from lookalike_ingest.tasks.engine import JobEngine, Task
+from lookalike_ingest.tasks.expansion import EXPAND
+from lookalike_ingest.tasks.shard import SHARD
 
 _LOG = logging.getLogger(__name__)
 

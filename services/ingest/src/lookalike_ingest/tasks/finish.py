@@ -11,12 +11,12 @@ from functools import partial
 from typing import Protocol
 
 from lookalike_common.errors import LookalikeError
+from lookalike_ingest.batches.patience import Patience
 from lookalike_ingest.entities import EntityStore, Sweep
 from lookalike_ingest.job import Job
-from lookalike_ingest.job_scope import JobScope
 from lookalike_ingest.job_store import JobStore
-from lookalike_ingest.patience import Patience
 from lookalike_ingest.steps.step import JobFailedError
+from lookalike_ingest.tasks.job_scope import JobScope
 
 _LOG = logging.getLogger(__name__)
 _REMOVED_AT_ONCE = 100

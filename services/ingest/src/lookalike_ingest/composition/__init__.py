@@ -1,0 +1,1 @@
+"""How `app.py` puts the service together, in parts; nothing else constructs anything."""
