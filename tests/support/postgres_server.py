@@ -108,10 +108,14 @@ class PostgresServer:
         self._wait_until_it_answers(self._process)
 
     def kill(self) -> None:
-        """End it without goodbye; those of its processes that serve callers follow at once."""
+        """End it without goodbye, and wait until its processes that serve callers are gone, too."""
         process = self._running()
+        children = _children_of(process.pid)
         process.kill()
         process.wait(_LIMIT)
+        end = time.monotonic() + _LIMIT
+        while any(map(_is_alive, children)) and time.monotonic() < end:
+            time.sleep(0.01)
         self._process = None
 
     def stop(self) -> None:
@@ -206,3 +210,15 @@ def _fetch(work: Path) -> Path:
 
 if __name__ == "__main__":
     sys.stdout.write(f"{install()}\n")
+
+
+def _children_of(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

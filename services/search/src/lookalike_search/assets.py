@@ -108,8 +108,8 @@ def _fitting(contents: Mapping[int, Content]) -> Iterator[list[int]]:
 
 def _as_content(kind: ContentKind | None, data: bytes, media_type: str) -> Content | LookalikeError:
     """Return bytes as what they are, or else as the text that the caller says they are."""
-    if kind is None and media_type.startswith("text/"):
-        kind = ContentKind.TEXT
+    if kind in {None, ContentKind.TEXT}:  # a PDF holds text, and is none
+        kind = ContentKind.TEXT if media_type.startswith("text/") else None
     if kind is None or not data:
         return UnsupportedMediaError(
             f"the asset is {media_type or 'of no known type'}, which cannot be encoded as such",
