@@ -82,8 +82,8 @@ async def test_a_task_runs_once_in_its_turn(url: str, start: Start) -> None:
     await engine.submit(Task("shard", "a", 0, 9))
     await assert_eventually(lambda: len(recorder.begun) == 1)
     for first in (30, 10, 20, 10):
-        await engine.submit(Task("shard", "b", first, first + 9))
-    await engine.submit(Task("shard", "b", 10, 19, round=1))
+        await engine.submit(Task("shard", "b", first, first + 9, turn=first))
+    await engine.submit(Task("shard", "b", 10, 19, round=1, turn=10))
     recorder.may_end.set()
     await assert_eventually(lambda: len(recorder.ended) == 5)
     assert [task.first for task in recorder.ended] == [0, 10, 10, 20, 30]

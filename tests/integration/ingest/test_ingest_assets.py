@@ -191,7 +191,9 @@ async def test_entities_that_cannot_be_reached_go_later(
             name=f"{COLLECTION}/entities/new", asset=peers.entities[name].asset, generation=2**60
         )
         peers.entities["", again.name] = again
-    database = SqlDatabase(f"sqlite:///{settings.data_dir / 'jobs.sqlite'}", METADATA)
+    file = f"sqlite:///{settings.data_dir / 'jobs.sqlite'}"
+    url = settings.database_url.get_secret_value() if settings.database_url else file
+    database = SqlDatabase(url, METADATA)
     async with open_channel(settings.search) as channel:
         store = SqlDeletionStore(database)
         await Cascade(store, SearchClient(channel)).go_on()
