@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from tests.support.milvus_process import stop_all_threads
 _HOST: Final = "127.0.0.1"
 _START_LIMIT: Final = 60.0
 _STOP_LIMIT: Final = 60.0
+_SIGNAL_AGAIN: Final = 5.0
 
 _PROGRAM: Final = """
 import ctypes, signal, sys
@@ -93,9 +95,15 @@ class MilvusLite:
         return self._process
 
     def _end(self, how: signal.Signals) -> None:
+        """Signal until it ends: an interrupt that meets Python at the wrong moment is swallowed."""
         process = self._running()
-        process.send_signal(how)
-        process.wait(_STOP_LIMIT)
+        end = time.monotonic() + _STOP_LIMIT
+        while process.poll() is None:
+            if time.monotonic() > end:
+                raise RuntimeError(f"Milvus Lite does not end:\n{self.log}")
+            process.send_signal(how)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_SIGNAL_AGAIN)
         self._process = None
 
     def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
