@@ -17,7 +17,7 @@ from lookalike_common.errors import (
 )
 from lookalike_search.adapters.milvus import MilvusStore
 from lookalike_search.adapters.milvus.names import alias_name
-from lookalike_search.model import Alias, EntityRecord, Projection, StoredCollection
+from lookalike_search.model import Alias, Consistency, EntityRecord, Projection, StoredCollection
 from lookalike_search.store import Freshness, VectorStore
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def found(store: VectorStore, name: str) -> list[str]:
         np.array([1, 0, 0, 0], np.float32),
         limit=2,
         projection=Projection(),
-        freshness=Freshness(),
+        freshness=Freshness(consistency=Consistency.STRONG),
         params={},
     )
     return [each.record.id for each in neighbors]
