@@ -14,7 +14,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import threading
 from collections import defaultdict
@@ -28,10 +27,16 @@ from uuid import uuid4
 
 from lookalike_common.errors import (
     HashMismatchError,
-    InternalError,
     NotFoundError,
     OffsetMismatchError,
     StorageFullError,
+)
+from lookalike_ingest.asset_keys import (
+    asset_path,
+    checked_upload_id,
+    no_asset,
+    no_upload,
+    upload_id_of,
 )
 from lookalike_ingest.asset_store import Asset, Upload
 from lookalike_ingest.media_types import PREFIX_BYTES, detect_media
@@ -39,8 +44,6 @@ from lookalike_ingest.media_types import PREFIX_BYTES, detect_media
 T = TypeVar("T")
 _THREADS = 4
 _PIECE_BYTES = 1 << 20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -48,6 +51,7 @@ class FolderAssetStore:
     """An `AssetStore` on a local or shared file system."""
 
     def __init__(self, folder: Path, *, upload_expiry: timedelta, min_free_bytes: int = 0) -> None:
+        self._folder = folder
         self._tenants = folder / "tenants"
         self._uploads = folder / "uploads"
         self._new = folder / "new"
@@ -93,11 +97,7 @@ class FolderAssetStore:
         try:
             return self._path(tenant, sha256).open("rb")
         except FileNotFoundError as error:
-            raise NotFoundError(
-                "no such asset",
-                resource_type="lookalike/Asset",
-                resource_name=f"assets/{sha256}",
-            ) from error
+            raise no_asset(sha256) from error
 
     async def read(
         self, tenant: str, sha256: str, offset: int, length: int
@@ -132,7 +132,9 @@ class FolderAssetStore:
 
     async def flush(self, upload_id: str) -> None:
         """Make what was appended survive a power cut."""
-        await self._run(lambda: _flush_if_there(self._uploads / _checked_id(upload_id) / "data"))
+        await self._run(
+            lambda: _flush_if_there(self._uploads / checked_upload_id(upload_id) / "data")
+        )
 
     async def delete_expired(self) -> int:
         """Forget uploads that were left; return how many."""
@@ -144,11 +146,7 @@ class FolderAssetStore:
         self._delete_unfinished(datetime.now(UTC) - self._upload_expiry)
 
     def _path(self, tenant: str, sha256: str) -> Path:
-        """Return an asset's path, which no caller's text reaches unhashed."""
-        if not _SHA256.fullmatch(sha256):
-            raise InternalError("an asset id that is no SHA-256 reached the store")
-        owner = hashlib.sha256(tenant.encode()).hexdigest()[:32]
-        return self._tenants / owner / sha256[:2] / sha256
+        return self._folder / asset_path(tenant, sha256)
 
     def _put(self, path: Path, data: bytes) -> None:
         if path.exists():
@@ -181,7 +179,7 @@ class FolderAssetStore:
             raise StorageFullError("the disk of the asset store is full")
 
     def _start_upload(self, tenant: str, sha256: str, size: int) -> Upload:
-        upload_id = hashlib.sha256(f"{size}:{sha256}:{tenant}".encode()).hexdigest()[:32]
+        upload_id = upload_id_of(tenant, sha256, size)
         known = self._find_upload(tenant, upload_id)
         if known is not None:
             return known
@@ -205,18 +203,18 @@ class FolderAssetStore:
 
     def _upload(self, tenant: str, upload_id: str) -> Upload:
         """Read an upload from disk. Raises NotFoundError, also when it expired."""
-        folder = self._uploads / _checked_id(upload_id)
+        folder = self._uploads / checked_upload_id(upload_id)
         about = _read_about(folder)
         if about is None or about["tenant"] != tenant:
-            raise _no_upload(upload_id)
+            raise no_upload(upload_id)
         complete = self._path(tenant, about["sha256"]).exists()
         changed = _last_change(folder)
         size = about["size"]
         if not complete and not (folder / "data").exists():  # the asset was deleted since
-            raise _no_upload(upload_id)
+            raise no_upload(upload_id)
         expires = changed + self._upload_expiry
         if expires < datetime.now(UTC):
-            raise _no_upload(upload_id)
+            raise no_upload(upload_id)
         committed = size if complete else (folder / "data").stat().st_size
         return Upload(upload_id, about["sha256"], size, committed, complete, expires)
 
@@ -327,17 +325,3 @@ def _describe(path: Path, sha256: str) -> Asset | None:
         return None
     created = datetime.fromtimestamp(state.st_mtime, UTC)
     return Asset(sha256, state.st_size, detect_media(prefix), created)
-
-
-def _checked_id(upload_id: str) -> str:
-    if not _UPLOAD_ID.fullmatch(upload_id):
-        raise _no_upload(upload_id)
-    return upload_id
-
-
-def _no_upload(upload_id: str) -> NotFoundError:
-    return NotFoundError(
-        "no such upload, or it expired; start it again",
-        resource_type="lookalike/Upload",
-        resource_name=f"uploads/{upload_id}",
-    )

@@ -13,7 +13,6 @@ can only make it less, never wrong.
 import asyncio
 import hashlib
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,11 +29,17 @@ from obstore.store import ObjectStore
 from lookalike_common.errors import (
     BackendUnavailableError,
     HashMismatchError,
-    InternalError,
     NotFoundError,
     OffsetMismatchError,
 )
 from lookalike_ingest.adapters.object_stores import StoreAccess, open_store
+from lookalike_ingest.asset_keys import (
+    asset_path,
+    checked_upload_id,
+    no_asset,
+    no_upload,
+    upload_id_of,
+)
 from lookalike_ingest.asset_store import Asset, Upload
 from lookalike_ingest.media_types import PREFIX_BYTES, detect_media
 from lookalike_ingest.sources.local_cache import LocalCache
@@ -43,8 +48,6 @@ from lookalike_ingest.sources.streams import LAZY_BYTES, lazy
 T = TypeVar("T")
 _THREADS = 4
 _PIECE_BYTES = 1 << 20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 _GONE = (NoSuchObjectError, FileNotFoundError)
 
 
@@ -75,7 +78,7 @@ class ObjectAssetStore:
 
     async def put(self, tenant: str, sha256: str, data: bytes) -> None:
         """Keep bytes whose hash is known; nothing happens when they are there."""
-        await self._run(lambda: self._put(_path(tenant, sha256), data))
+        await self._run(lambda: self._put(asset_path(tenant, sha256), data))
 
     async def put_file(self, tenant: str, sha256: str, opener: Callable[[], BinaryIO]) -> None:
         """Keep what `opener` opens, piece by piece. Raises HashMismatchError for other bytes."""
@@ -85,17 +88,17 @@ class ObjectAssetStore:
                 while piece := file.read(_PIECE_BYTES):
                     yield piece
 
-        await self._run(lambda: self._put_pieces(_path(tenant, sha256), sha256, pieces()))
+        await self._run(lambda: self._put_pieces(asset_path(tenant, sha256), sha256, pieces()))
 
     async def find(self, tenant: str, sha256: str) -> Asset | None:
         """Return what is known about an asset, or None."""
-        return await self._run(lambda: self._find(_path(tenant, sha256), sha256))
+        return await self._run(lambda: self._find(asset_path(tenant, sha256), sha256))
 
     async def delete(self, tenant: str, sha256: str) -> bool:
         """Remove an asset; tell whether there was one."""
 
         def remove() -> bool:
-            path = _path(tenant, sha256)
+            path = asset_path(tenant, sha256)
             there = self._size(path) is not None
             if there:
                 obstore.delete(self._client, path)
@@ -105,11 +108,11 @@ class ObjectAssetStore:
 
     def open(self, tenant: str, sha256: str) -> BinaryIO:
         """Open an asset for reading; blocks. Raises NotFoundError."""
-        path = _path(tenant, sha256)
+        path = asset_path(tenant, sha256)
         with self._translated():
             size = self._size(path)
         if size is None:
-            raise _no_asset(sha256)
+            raise no_asset(sha256)
         cached = self._cache.find(path)
         if cached is not None:
             return cached
@@ -120,7 +123,7 @@ class ObjectAssetStore:
         self, tenant: str, sha256: str, offset: int, length: int
     ) -> AsyncIterator[bytes]:
         """Yield a stretch of an asset, piece by piece. Raises NotFoundError."""
-        pieces = self._pieces(_path(tenant, sha256), offset, length)
+        pieces = self._pieces(asset_path(tenant, sha256), offset, length)
         while (piece := await self._run(lambda: next(pieces, None))) is not None:
             yield piece
 
@@ -183,13 +186,12 @@ class ObjectAssetStore:
                 options: obstore.GetOptions = {"range": (offset, offset + length)}
                 result = obstore.get(self._client, path, options=options)
             except _GONE as error:
-                raise _no_asset(path.rpartition("/")[2]) from error
+                raise no_asset(path.rpartition("/")[2]) from error
             for piece in result.stream(min_chunk_size=_PIECE_BYTES):
                 yield bytes(piece)
 
     def _start_upload(self, about: _About) -> Upload:
-        text = f"{about.size}:{about.sha256}:{about.tenant}"
-        upload_id = hashlib.sha256(text.encode()).hexdigest()[:32]
+        upload_id = upload_id_of(about.tenant, about.sha256, about.size)
         known = self._find_upload(about.tenant, upload_id)
         if known is not None:
             return known
@@ -205,14 +207,14 @@ class ObjectAssetStore:
 
     def _upload(self, tenant: str, upload_id: str) -> Upload:
         """Read how an upload stands. Raises NotFoundError, also when it expired."""
-        about = self._read_about(_checked_id(upload_id))
+        about = self._read_about(checked_upload_id(upload_id))
         if about is None or about.tenant != tenant:
-            raise _no_upload(upload_id)
-        complete = self._size(_path(tenant, about.sha256)) is not None
+            raise no_upload(upload_id)
+        complete = self._size(asset_path(tenant, about.sha256)) is not None
         pieces, changed = self._list_pieces(upload_id)
         expires = changed + self._upload_expiry
         if (about.done and not complete) or expires < datetime.now(UTC):
-            raise _no_upload(upload_id)
+            raise no_upload(upload_id)
         committed = about.size if complete else _covered(pieces)
         return Upload(upload_id, about.sha256, about.size, committed, complete, expires)
 
@@ -241,7 +243,7 @@ class ObjectAssetStore:
                 bytes(obstore.get(self._client, f"uploads/{upload.id}/{offset:020}").bytes())
                 for offset in sorted(pieces)
             )
-            self._put_pieces(_path(tenant, upload.sha256), upload.sha256, data)
+            self._put_pieces(asset_path(tenant, upload.sha256), upload.sha256, data)
         except HashMismatchError as error:
             self._delete_pieces(upload.id)
             raise HashMismatchError(
@@ -317,37 +319,9 @@ class ObjectAssetStore:
             ) from error
 
 
-def _path(tenant: str, sha256: str) -> str:
-    """Return an asset's path, which no caller's text reaches unhashed."""
-    if not _SHA256.fullmatch(sha256):
-        raise InternalError("an asset id that is no SHA-256 reached the store")
-    owner = hashlib.sha256(tenant.encode()).hexdigest()[:32]
-    return f"tenants/{owner}/{sha256[:2]}/{sha256}"
-
-
 def _covered(pieces: dict[int, int]) -> int:
     """Return how far the pieces reach without a gap."""
     end = 0
     while end in pieces:
         end += pieces[end]
     return end
-
-
-def _checked_id(upload_id: str) -> str:
-    if not _UPLOAD_ID.fullmatch(upload_id):
-        raise _no_upload(upload_id)
-    return upload_id
-
-
-def _no_asset(sha256: str) -> NotFoundError:
-    return NotFoundError(
-        "no such asset", resource_type="lookalike/Asset", resource_name=f"assets/{sha256}"
-    )
-
-
-def _no_upload(upload_id: str) -> NotFoundError:
-    return NotFoundError(
-        "no such upload, or it expired; start it again",
-        resource_type="lookalike/Upload",
-        resource_name=f"uploads/{upload_id}",
-    )

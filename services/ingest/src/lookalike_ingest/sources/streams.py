@@ -55,14 +55,12 @@ def reader(pieces: Iterator[bytes]) -> BinaryIO:
     return io.BufferedReader(PieceReader(pieces), _CHUNK)
 
 
-class Window(io.RawIOBase):
-    """Bytes [start, start + length) of a seekable file, as a file; it closes the file."""
+class SeekableReader(io.RawIOBase):
+    """A file of a known size that is read from anywhere; a subclass says what stands there."""
 
-    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self.file = file
-        self.start = start
-        self.length = length
+        self._size = size
         self._position = 0
 
     def readable(self) -> bool:
@@ -74,14 +72,24 @@ class Window(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return the position in the window."""
+        """Return the position."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move in the window; a position behind its end reads as its end."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
+        """Move, which reads nothing; a position behind the end reads as the end."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
+
+
+class Window(SeekableReader):
+    """Bytes [start, start + length) of a seekable file, as a file; it closes the file."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        super().__init__(length)
+        self.file = file
+        self.start = start
+        self.length = length
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         """Fill the buffer from the file."""
@@ -100,35 +108,15 @@ class Window(io.RawIOBase):
             self.file.close()
 
 
-class LazyFile(io.RawIOBase):
+class LazyFile(SeekableReader):
     """A file whose beginning is cheap to have, and whose whole is brought once it is needed."""
 
     def __init__(self, size: int, head: Callable[[], bytes], whole: Callable[[], BinaryIO]) -> None:
-        super().__init__()
-        self._size = size
+        super().__init__(size)
         self._head = head
         self._open_whole = whole
         self._begun: bytes | None = None
         self._whole: BinaryIO | None = None
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move; nothing is brought for that."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
 
     def fileno(self) -> int:
         """Return the number of the whole file, which is brought for that."""

@@ -1,1 +1,1 @@
-"""The steps of the pipeline, one file each: fetch, unpack, decode, split, encode, write."""
+"""The steps of the pipeline, one file each, in order from fetching to writing."""
