@@ -6,7 +6,9 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,14 +22,25 @@ from lookalike.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, job
 from lookalike.search.v1 import collection_pb2, entity_service_pb2
 from lookalike.type.v1 import content_pb2
 from lookalike_common.channels import open_channel
-from lookalike_common.errors import Code, EncoderMismatchError, LookalikeError
+from lookalike_common.errors import (
+    Code,
+    EncoderMismatchError,
+    LookalikeError,
+    SourceChangedError,
+)
 from lookalike_common.ids import entity_id
 from lookalike_common.server import GrpcServer
 from lookalike_common.status import error_from_status
 from lookalike_common.testing import loopback, running
+from lookalike_ingest.adapters.encoder_client import EncoderClient as EncoderAdapter
+from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.adapters.search_client import SearchClient as SearchAdapter
 from lookalike_ingest.app import build as build_ingest
+from lookalike_ingest.batches.parts import ChunkLimits
 from lookalike_ingest.batches.patience import Backoff, Patience
+from lookalike_ingest.batches.pipeline import Pipeline
+from lookalike_ingest.batches.preparation import Preparation, Prepared
+from lookalike_ingest.batches.stopwatch import Stopwatch
 from lookalike_ingest.entities import (
     Collection,
     EntityStore,
@@ -36,8 +49,21 @@ from lookalike_ingest.entities import (
     StoredEntity,
     Sweep,
 )
-from lookalike_ingest.job import Outcome
+from lookalike_ingest.job import (
+    FilesSource,
+    Item,
+    ItemProblem,
+    ItemResult,
+    Job,
+    JobSpec,
+    Outcome,
+)
+from lookalike_ingest.places import FilePlace
+from lookalike_ingest.problem import Problem
 from lookalike_ingest.settings import AssetSettings, IngestSettings
+from lookalike_ingest.steps.compare import CompareStep
+from lookalike_ingest.steps.encode import EncodeStep
+from lookalike_ingest.steps.split import SplitContext
 from lookalike_ingest.steps.write import ItemParts, WriteStep, WriteTarget
 from lookalike_search.app import build as build_search
 from tests.integration.ingest.conftest import FAST, FINAL, SERVER
@@ -465,3 +491,67 @@ async def test_a_document_that_fails_in_its_middle_leaves_nothing(
         for each in await search.listed(name)
     ]
     assert Counter(found_items) == {"b": 5}
+
+
+class Unreadable(Preparation):
+    """Items whose source broke between two tries."""
+
+    def __init__(self) -> None:
+        """Need nothing."""
+
+    def run(
+        self, _job: Job, _context: SplitContext, items: Sequence[Item], _stopwatch: Stopwatch
+    ) -> Sequence[Prepared | ItemResult]:
+        problem = ItemProblem("fetch", Problem.of(SourceChangedError("gone")))
+        return [ItemResult(item.ordinal, Outcome.FAILED, problem=problem) for item in items]
+
+
+async def test_what_an_earlier_try_wrote_of_an_item_that_then_fails_goes(
+    search: SearchClient, search_server: GrpcServer, encoder_server: GrpcServer, tmp_path: Path
+) -> None:
+    name = await search.create(collection_pb2.VectorField(encoder=TEXT))
+    written = {
+        "orphan": [(1, 20), (2, 20)],  # killed before the commit record
+        "revoked": [(0, 20), (1, 20), (2, 10)],  # killed while older parts were replaced
+        "intact": [(0, 10), (1, 10)],  # stored by an older job
+        "first-try": [(1, 20)],
+    }
+    for item, parts_of_item in written.items():
+        for index, generation in parts_of_item:
+            splitter = "chunks" if index else "whole"
+            identifier = entity_id(item, splitter, index)
+            text = f"{item} {index}"
+            draft = entity(name, identifier, item=item, text_content=text, generation=generation)
+            await search.upsert(name, draft)
+    items = [
+        Item(number, key, "", FilePlace("/gone"), 1, {}, 1 if key == "first-try" else 2)
+        for number, key in enumerate(written)
+    ]
+    spec = JobSpec(name, FilesSource(["file:///gone/"]))
+    job = Job("j", "", "", spec, generation=20, created_at=datetime.now(UTC))
+    with ThreadPoolExecutor(1) as threads:
+        async with (
+            open_channel(loopback(search_server.port)) as to_search,
+            open_channel(loopback(encoder_server.port)) as to_encoder,
+        ):
+            store, encoder = SearchAdapter(to_search), EncoderAdapter(to_encoder)
+            pipeline = Pipeline(
+                Unreadable(),
+                CompareStep(store),
+                EncodeStep(encoder, max_request_bytes=1 << 20),
+                WriteStep(store),
+                encoder=encoder,
+                assets=FolderAssetStore(tmp_path, upload_expiry=timedelta(days=1)),
+                entities=store,
+                threads=threads,
+                chunks=ChunkLimits(),
+                split_at_once=1,
+            )
+            report = await pipeline.run(job, await store.get_collection(name), items, PATIENCE)
+    assert [each.outcome for each in report.results] == [Outcome.FAILED] * 4
+    left = [
+        (await search.get(f"{name}/entities/{each}", output_fields=STORED)).item
+        for each in await search.listed(name)
+    ]
+    assert Counter(left) == {"intact": 2, "first-try": 1}
+    assert report.removed == 5
