@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -18,11 +17,11 @@ from tests.support.milvus_process import stop_all_threads
 _HOST: Final = "127.0.0.1"
 _START_LIMIT: Final = 60.0
 _STOP_LIMIT: Final = 60.0
-_SIGNAL_AGAIN: Final = 5.0
 
 _PROGRAM: Final = """
 import ctypes, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # die with the test run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from milvus_lite.cmdline import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -95,15 +94,9 @@ class MilvusLite:
         return self._process
 
     def _end(self, how: signal.Signals) -> None:
-        """Signal until it ends: an interrupt that meets Python at the wrong moment is swallowed."""
         process = self._running()
-        end = time.monotonic() + _STOP_LIMIT
-        while process.poll() is None:
-            if time.monotonic() > end:
-                raise RuntimeError(f"Milvus Lite does not end:\n{self.log}")
-            process.send_signal(how)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_SIGNAL_AGAIN)
+        process.send_signal(how)
+        process.wait(_STOP_LIMIT)
         self._process = None
 
     def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
