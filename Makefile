@@ -79,7 +79,7 @@ format: sync ## Format the code and the protos, and apply safe fixes
 
 .PHONY: test
 test: sync models ## Unit, contract, integration and end-to-end tests, side by side
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder  # a module's tests stay together, so what they share is made once
 
 .PHONY: test-ingest
 test-ingest: sync models ## Ingestion's slow suites: processes that are killed, large jobs
