@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -17,8 +18,10 @@ from lookalike_common.errors import (
     SourceChangedError,
     StorageFullError,
 )
+from lookalike_common.testing import assert_eventually
 from lookalike_ingest.adapters.folder_asset_store import FolderAssetStore
 from lookalike_ingest.adapters.folder_spool import FolderSpool
+from lookalike_ingest.asset_keys import asset_path
 from lookalike_ingest.places import SpoolPlace
 
 DATA = b"some bytes" * 1000
@@ -54,6 +57,29 @@ async def test_bytes_are_kept_once_a_tenant(store: FolderAssetStore, tmp_path: P
     assert await store.delete("ants", SHA)
     assert not await store.delete("ants", SHA)
     assert await store.find("bees", SHA)
+
+
+async def test_a_file_is_closed_though_its_reader_left_while_it_was_opened(
+    store: FolderAssetStore, tmp_path: Path
+) -> None:
+    path = tmp_path / asset_path("ants", SHA)
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)  # opening it waits for a writer
+    reading = asyncio.create_task(anext(store.read("ants", SHA, 0, 1)))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    writer = await asyncio.to_thread(os.open, path, os.O_WRONLY)
+
+    def nobody_reads() -> bool:
+        try:
+            os.write(writer, b"-")
+        except BrokenPipeError:
+            return True
+        return False
+
+    await assert_eventually(nobody_reads)
+    os.close(writer)
 
 
 async def test_no_callers_text_becomes_a_path(store: FolderAssetStore, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Bytes are addressed by (tenant, SHA-256): the same bytes of two tenants are two 
 reads across tenants by knowing a hash.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -69,7 +69,9 @@ class AssetStore(Protocol):
     def open(self, tenant: str, sha256: str) -> BinaryIO:
         """Open an asset for reading; blocks. Raises NotFoundError."""
 
-    def read(self, tenant: str, sha256: str, offset: int, length: int) -> AsyncIterator[bytes]:
+    def read(
+        self, tenant: str, sha256: str, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
         """Yield a stretch of an asset, piece by piece. Raises NotFoundError."""
 
     async def start_upload(self, tenant: str, sha256: str, size: int) -> Upload:

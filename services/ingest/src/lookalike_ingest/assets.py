@@ -1,6 +1,6 @@
 """What callers can do with assets and uploads, free of any protocol."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from lookalike_common.errors import LimitExceededError, NotFoundError, OutOfRangeError
 from lookalike_ingest.asset_store import Asset, AssetStore, Upload
@@ -53,7 +53,9 @@ class Assets:
             )
         return asset
 
-    def read(self, tenant: str, asset: Asset, offset: int, limit: int) -> AsyncIterator[bytes]:
+    def read(
+        self, tenant: str, asset: Asset, offset: int, limit: int
+    ) -> AsyncGenerator[bytes, None]:
         """Yield an asset's bytes from `offset` on, `limit` at most (0: all), piece by piece.
 
         Raises OutOfRangeError at once when the asset ends before `offset`.

@@ -17,7 +17,7 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -101,9 +101,9 @@ class FolderAssetStore:
 
     async def read(
         self, tenant: str, sha256: str, offset: int, length: int
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield a stretch of an asset, piece by piece; it may be deleted meanwhile."""
-        file = await self._run(lambda: self._path(tenant, sha256).open("rb"))
+        file = await self._open(self._path(tenant, sha256))
         with file:
             await self._run(lambda: file.seek(offset))
             while length > 0:
@@ -268,6 +268,19 @@ class FolderAssetStore:
                     else:
                         beginning.unlink()
 
+    async def _open(self, path: Path) -> BinaryIO:
+        """Open a file; should the caller leave before that is done, it is closed again."""
+
+        def open_file() -> BinaryIO:
+            return path.open("rb")
+
+        opening = asyncio.ensure_future(self._run(open_file))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_again)
+            raise
+
     async def _run(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
@@ -275,6 +288,11 @@ class FolderAssetStore:
             if error.errno in _FULL:
                 raise StorageFullError("the disk of the asset store is full") from error
             raise
+
+
+def _close_again(opening: "asyncio.Task[BinaryIO]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _publish(unfinished: Path, path: Path) -> None:

@@ -13,7 +13,7 @@ can only make it less, never wrong.
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ class ObjectAssetStore:
 
     async def read(
         self, tenant: str, sha256: str, offset: int, length: int
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield a stretch of an asset, piece by piece. Raises NotFoundError."""
         pieces = self._pieces(asset_path(tenant, sha256), offset, length)
         while (piece := await self._run(lambda: next(pieces, None))) is not None:

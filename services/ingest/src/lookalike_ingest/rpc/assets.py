@@ -1,6 +1,7 @@
 """`lookalike.asset.v1.AssetService`."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -67,9 +68,10 @@ class AssetServicer:
         tenant, sha256 = _own(request.name)
         asset = await self._assets.get(tenant, sha256)
         pieces = self._assets.read(tenant, asset, request.read_offset, request.read_limit)
-        yield pb.ReadAssetResponse(asset=to_asset(asset))
-        async for piece in pieces:
-            yield pb.ReadAssetResponse(data=piece)
+        async with aclosing(pieces):  # a caller that leaves ends it as well
+            yield pb.ReadAssetResponse(asset=to_asset(asset))
+            async for piece in pieces:
+                yield pb.ReadAssetResponse(data=piece)
 
     async def DeleteAsset(  # noqa: N802 - the name of the rpc
         self, request: pb.DeleteAssetRequest, _context: object
