@@ -24,6 +24,8 @@ class StoreServer:
         self._app = DomainDispatcherApplication(create_backend_app)
         self.denied: str | None = None
         """Requests whose path contains it are refused; the empty text means all."""
+        self.refusals: int | None = None
+        """After so many refusals all is allowed again."""
         self.broken = False
         """Whether it answers nothing but errors of its own."""
         self.requests: list[tuple[str, str, str]] = []
@@ -39,12 +41,21 @@ class StoreServer:
         if self.broken:
             start_response("503 Slow Down", [("Content-Type", "application/xml")])
             return [b""]
-        if self.denied is not None and self.denied in path:
+        if self._refuses(path):
             start_response("403 Forbidden", [("Content-Type", "application/xml")])
             return [_DENIED]
         if self.on_get is not None and environ["REQUEST_METHOD"] == "GET":
             self.on_get(path)
         return self._app(environ, start_response)
+
+    def _refuses(self, path: str) -> bool:
+        if self.denied is None or self.denied not in path:
+            return False
+        if self.refusals is not None:
+            if self.refusals == 0:
+                return False
+            self.refusals -= 1
+        return True
 
     @property
     def config(self) -> dict[str, str]:

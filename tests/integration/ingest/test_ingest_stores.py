@@ -178,6 +178,16 @@ async def test_a_job_waits_while_its_credentials_are_refused(
     assert (done.counts.updated, done.counts.failed) == (4, 0)
 
 
+async def test_credentials_that_are_good_again_when_they_are_looked_at(
+    suite: Suite, store: StoreServer
+) -> None:
+    store.put({f"shared/{n}.png": png(n) for n in range(4)})
+    store.denied, store.refusals = "/2.png", 1
+    done = await suite.run_files(PREFIX)
+    assert store.refusals == 0
+    assert (done.counts.created, done.counts.failed) == (4, 0)
+
+
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [

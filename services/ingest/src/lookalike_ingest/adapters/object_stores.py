@@ -167,9 +167,15 @@ class ObjectStores:
         except _DeniedError as error:
             with _translated(store.prefix):
                 next(iter(obstore.list(store.client, chunk_size=1)), None)
-            raise errors.LocationNotAllowedError(
-                f"the store does not let {place.key} be read"
-            ) from error
+            # The credentials are good: since when? Only what is still forbidden is so by itself.
+            try:
+                with _translated(store.prefix, place.key):
+                    obstore.head(store.client, place.key)
+            except _DeniedError:
+                raise errors.LocationNotAllowedError(
+                    f"the store does not let {place.key} be read"
+                ) from error
+            raise
 
 
 class _DeniedError(errors.BackendUnavailableError):
