@@ -86,6 +86,18 @@ async def test_documents_of_every_kind_are_cut_and_found_again(texts: Suite) -> 
     assert other.counts.updated == 5
 
 
+async def test_nothing_more_is_encoded_of_a_document_that_failed_early(texts: Suite) -> None:
+    lines = [f"<p>Sentence {number} says something." for number in range(5000)]
+    lines[3] = "<p>This one is poison."
+    (texts.root / "long.html").write_text("".join(lines))
+    (texts.root / "short.html").write_text("<p>A page of its own.")
+    splitter = job_pb2.Splitter(text=job_pb2.TextSplitter(max_tokens=8))
+    done = await texts.run_files(splitter=splitter)
+    assert (done.counts.created, done.counts.failed) == (1, 1)
+    assert texts.peers.encoded < 1000
+    assert {each.item for each in texts.peers.entities.values()} == {"short.html"}
+
+
 async def test_a_document_that_shrinks_leaves_nothing_behind(texts: Suite) -> None:
     splitter = job_pb2.Splitter(text=job_pb2.TextSplitter(max_tokens=40))
     (texts.root / "a.txt").write_text(TEXT)

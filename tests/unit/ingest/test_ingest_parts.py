@@ -109,6 +109,20 @@ async def test_a_splitter_that_is_ahead_waits_for_the_encoder(threads: ThreadPoo
     assert sum(each.made for each in sources) < 1000
 
 
+async def test_what_is_given_up_is_split_no_further(threads: ThreadPoolExecutor) -> None:
+    limits = ChunkLimits(parts=8, bytes=800)
+    sources = [Source(10_000), Source(100)]
+    stream = PartStream(threads, limits, at_once=2)
+    given_up: set[int] = set()
+    ends = []
+    async for chunk in stream.chunks([], [each.split for each in sources], given_up):
+        given_up |= {0}
+        ends += [piece.index for piece in chunk.pieces if piece.ended]
+    assert ends == [1]
+    assert sources[0].made < 100
+    assert sources[0].closed.is_set()
+
+
 @pytest.mark.parametrize("how", ["left", "cancelled"])
 async def test_whoever_stops_lets_go_of_all_splitters(
     threads: ThreadPoolExecutor, how: str

@@ -7,7 +7,7 @@ is ahead stops until the encoder has caught up.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -72,14 +72,18 @@ class PartStream:
         self._at_once = at_once
 
     async def chunks(
-        self, light: Sequence[Split], heavy: Sequence[Split]
+        self, light: Sequence[Split], heavy: Sequence[Split], given_up: Container[int] = ()
     ) -> AsyncGenerator[Chunk, None]:
-        """Yield the parts of all items; `heavy` ones are numbered behind `light` ones."""
+        """Yield the parts of all items; `heavy` ones are numbered behind `light` ones.
+
+        Heavy items that come to be `given_up` meanwhile are split no further, and end without a
+        last piece.
+        """
         pieces = await self._split_light(light)
         sizes = [piece.size for piece in pieces]
         for run in cut(sizes, self._limits.parts, self._limits.bytes):
             yield Chunk(list(pieces[run]))
-        async with aclosing(self._split_heavy(heavy, len(light))) as chunks:
+        async with aclosing(self._split_heavy(heavy, len(light), given_up)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -98,7 +102,7 @@ class PartStream:
         return [piece for some in slices for piece in some]
 
     async def _split_heavy(
-        self, splits: Sequence[Split], first: int
+        self, splits: Sequence[Split], first: int, given_up: Container[int]
     ) -> AsyncGenerator[Chunk, None]:
         if not splits:
             return
@@ -107,7 +111,7 @@ class PartStream:
 
         async def feed(index: int, split: Split) -> None:
             async with slots:
-                await self._feed(first + index, split, waiting)
+                await self._feed(first + index, split, waiting, given_up)
 
         async def feed_all() -> None:
             try:
@@ -124,16 +128,18 @@ class PartStream:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
 
-    async def _feed(self, index: int, split: Split, waiting: "_Waiting") -> None:
+    async def _feed(
+        self, index: int, split: Split, waiting: "_Waiting", given_up: Container[int]
+    ) -> None:
         """Split one item; its iterator is closed in a thread, wherever this ends."""
         loop = asyncio.get_running_loop()
         puller = _Puller(index, split, self._limits)
         try:
-            while True:
+            while index not in given_up:
                 piece = await loop.run_in_executor(self._threads, puller.pull)
                 await waiting.put(piece)
                 if piece.ended:
-                    return
+                    break
         finally:
             await asyncio.shield(loop.run_in_executor(self._threads, puller.close))
 

@@ -7,7 +7,7 @@
 An item that fails in a step becomes a result and leaves the batch; the others go on.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -196,7 +196,8 @@ class Pipeline:
         )
         storing = Storing(job, changed, self._write.begin(target, patience), report)
         kept: set[int] = set()
-        async for chunk in self._chunks(changed, report):
+        async for pulled in self._chunks(changed, report, storing.failed):
+            chunk = Chunk([each for each in pulled.pieces if each.index not in storing.failed])
             report.stored_bytes += len(chunk.parts) * _vector_bytes(collection)
             fresh = {piece.index for piece in chunk.pieces} - kept
             kept |= fresh
@@ -211,7 +212,7 @@ class Pipeline:
         report.removed += storing.writing.removed
 
     async def _chunks(
-        self, changed: Sequence[Changed], report: BatchReport
+        self, changed: Sequence[Changed], report: BatchReport, given_up: Container[int] = ()
     ) -> AsyncGenerator[Chunk, None]:
         """Yield the parts of the items; light ones stand before heavy ones."""
         watches = [Stopwatch() for _ in changed]
@@ -220,7 +221,9 @@ class Pipeline:
             for each, watch in zip(changed, watches, strict=True)
         ]
         light = sum(not each.prepared.splitter.heavy for each in changed)
-        async with aclosing(self._stream.chunks(splits[:light], splits[light:])) as chunks:
+        async with aclosing(
+            self._stream.chunks(splits[:light], splits[light:], given_up)
+        ) as chunks:
             async for chunk in chunks:
                 yield chunk
         for watch in watches:

@@ -37,7 +37,8 @@ class Storing:
     items: Sequence[Changed]
     writing: Writing
     report: BatchReport
-    _failed: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set, init=False)
+    """Items of which nothing more need be split, encoded or written."""
 
     async def write(self, chunk: Chunk, vectors: Sequence[Vectors]) -> None:
         """Write a chunk; `vectors` are of its parts, in order."""
@@ -50,7 +51,7 @@ class Storing:
                 self.report.results.append(prepared.result(result.outcome, result.entities))
             else:
                 self._fail(number, WriteError(result, asset=prepared.asset))
-        await self.writing.abandon(sorted(self._failed))
+        await self.writing.abandon(sorted(self.failed))
 
     def _compose(self, piece: Piece, vectors: Sequence[Vectors]) -> ItemParts | None:
         """Return what is to be written of an item; None for one that failed."""
@@ -61,7 +62,7 @@ class Storing:
                 self._fail(number, EncodeError(result, asset=prepared.asset, segment=segment))
         if piece.failure is not None:
             self._fail(number, piece.failure)
-        if number in self._failed:
+        if number in self.failed:
             return None
         entities = [
             self._entity(prepared, part, result)
@@ -73,8 +74,8 @@ class Storing:
 
     def _fail(self, number: int, error: StepError) -> None:
         """Note the first failure of an item."""
-        if number not in self._failed:
-            self._failed.add(number)
+        if number not in self.failed:
+            self.failed.add(number)
             self.report.results.append(self.items[number].prepared.failed(error))
 
     def _entity(
