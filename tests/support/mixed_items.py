@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from lookalike.ingest.v1 import job_pb2
 from tests.support.media import moving, picture, silence, sound, tone, video, wav
 from tests.support.pictures import png
@@ -44,8 +47,8 @@ class Mix:
 
 
 def write_mixes(root: Path) -> list[Mix]:
-    """Fill a folder; return the jobs over it and over given items. The same each time."""
-    return [_files(root), _given()]
+    """Fill a folder; return the jobs over it, over tables and given items. The same each time."""
+    return [_files(root / "files"), _given(), _rows(root / "rows.csv"), _columns(root)]
 
 
 def _files(root: Path) -> Mix:
@@ -68,6 +71,56 @@ def _files(root: Path) -> Mix:
         (root / name).write_bytes(data)
         mix.good |= {f"{name}!/{member}" for member in members if member != "bad.png"}
         mix.bad.add(f"{name}!/bad.png")
+    _add_records(root, mix, chance)
+    return mix
+
+
+def _add_records(root: Path, mix: Mix, chance: random.Random) -> None:
+    """Add files of many items: molecules, and sequences in a compressed one."""
+    smiles = {f"amine-{number}": f"{'C' * number}N" for number in range(1, 31)}
+    smiles["open-ring"] = "C1CC"
+    sequences = {f"gene-{number}": "".join(chance.choices("ACGT", k=300)) for number in range(30)}
+    sequences["protein"] = "MKVLE" * 20
+    smi = "".join(f"{text} {name}\n" for name, text in smiles.items())
+    fasta = "".join(f">{name} a gene\n{text}\n" for name, text in sequences.items())
+    (root / "amines.smi").write_text(smi)
+    (root / "genes.fasta.gz").write_bytes(gzip.compress(fasta.encode(), mtime=0))
+    mix.good |= {f"amines.smi!/{name}" for name in smiles}
+    mix.good |= {f"genes.fasta.gz!/{name}" for name in sequences}
+    mix.bad |= {"amines.smi!/open-ring", "genes.fasta.gz!/protein"}
+    mix.good -= mix.bad
+
+
+def _rows(file: Path) -> Mix:
+    """Texts in a table of rows; of some, there is none."""
+    mix = Mix("rows")
+    chance = random.Random(3)
+    lines = ["sku,body,stars"]
+    for number in range(60):
+        is_bad = number % 20 == 7
+        (mix.bad if is_bad else mix.good).add(f"row-{number}")
+        body = "" if is_bad else f"{_sentence(chance)} {number}"
+        lines.append(f"row-{number},{body},{number % 5}")
+    file.write_text("\n".join(lines))
+    mix.job.table.uri = file.as_uri()
+    mix.job.table.columns.update({"item": "sku", "text": "body"})
+    return mix
+
+
+def _columns(root: Path) -> Mix:
+    """Vectors that are known already, in a table of columns."""
+    mix = Mix("columns")
+    chance = random.Random(4)
+    names = [f"known-{number}" for number in range(60)]
+    vectors = [[chance.uniform(-1, 1) for _ in range(384)] for _ in names]
+    for number in (11, 31, 51):
+        vectors[number] = vectors[number][:-1]  # one is missing
+    mix.bad = {names[number] for number in (11, 31, 51)}
+    mix.good = set(names) - mix.bad
+    table = pa.table({"name": names, "vector": vectors})
+    pq.write_table(table, root / "known.parquet", row_group_size=25)
+    mix.job.table.uri = (root / "known.parquet").as_uri()
+    mix.job.table.columns.update({"item": "name", "vectors.text": "vector"})
     return mix
 
 
