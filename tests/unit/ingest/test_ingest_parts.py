@@ -55,8 +55,9 @@ async def collect(
     heavy: Sequence[Source],
 ) -> list[Chunk]:
     stream = PartStream(threads, limits, at_once=3)
-    splits: list[list[Split]] = [[each.split for each in some] for some in (light, heavy)]
-    return [chunk async for chunk in stream.chunks(*splits)]
+    looked_at: list[Split] = [each.split for each in light]
+    decoded: list[Split] = [each.split for each in heavy]
+    return [chunk async for chunk in stream.chunks(looked_at, decoded)]
 
 
 COUNTS = st.lists(st.integers(0, 40), max_size=12)
